@@ -1,0 +1,116 @@
+"""python -m model.calibrate: thresholds and probabilities of a checkpoint's scores, from people it was not trained on.
+
+Without --photos it takes CelebA's validation people (train side, held out of all training) and checks the result on the
+test people; with --photos DIR a customer's own, DIR/PERSON/PHOTO, the largest face of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model import checkpoint, tpe
+from model.calibration import Calibration, all_pairs, calibrate
+from model.datasets.store import read_photo
+from model.describe import celeba_people
+from model.pipeline import Analyzer, AnalyzerConfig
+
+PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+BATCH = 16
+
+Vectors = NDArray[np.float32]
+
+
+def score_name(loaded: checkpoint.Checkpoint) -> str:
+    """'tpe' for a checkpoint with that part, else 'cosine'."""
+    return "tpe" if f"{tpe.PART}.weight" in loaded.tensors else "cosine"
+
+
+def vectors(loaded: checkpoint.Checkpoint, descriptors: Vectors) -> Vectors:
+    """What is compared, [N, 128] by the checkpoint's TPE or [N, 512] without one, of descriptors [N, 512]."""
+    if score_name(loaded) == "cosine":
+        return descriptors
+    weight = loaded.part(tpe.PART)["weight"]
+    return np.asarray(tpe.project(weight, torch.from_numpy(descriptors)).numpy())
+
+
+def folder_descriptors(analyzer: Analyzer, folder: Path) -> tuple[Vectors, NDArray[np.int64], list[Path]]:
+    """Descriptors [N, 512] and person numbers [N] of folder/PERSON/PHOTO; and the photos without a face.
+
+    Raises FileNotFoundError for a folder without photos, ValueError for a photo that cannot be decoded.
+    """
+    people = [d for d in sorted(folder.iterdir()) if d.is_dir()] if folder.is_dir() else []
+    photos = [(n, p) for n, d in enumerate(people) for p in sorted(d.iterdir()) if p.suffix.lower() in PHOTOS]
+    if not photos:
+        raise FileNotFoundError(f"no photos in {folder}: they lie in one folder for each person")
+    rows, numbers, empty = [], [], []
+    for start in range(0, len(photos), BATCH):
+        group = photos[start : start + BATCH]
+        for (number, path), faces in zip(group, analyzer.analyze([read_photo(p) for _, p in group]), strict=True):
+            if len(faces):
+                rows.append(faces.descriptor[0].cpu().float().numpy())
+                numbers.append(number)
+            else:
+                empty.append(path)
+    return np.array(rows, np.float32).reshape(-1, 512), np.array(numbers, np.int64), empty
+
+
+def summary(found: Calibration, checked: tuple[Vectors, NDArray[np.int64]] | None = None) -> str:
+    """A table of the thresholds; with vectors of other people, what they measure there."""
+    lines = [f"{found.score}: {found.people} people, {found.photos} photos, {found.impostor_pairs:,} impostor pairs"]
+    pairs = all_pairs(*checked, keep=1.0) if checked else None
+    for threshold in found.thresholds:
+        t = threshold
+        line = f"FAR {t.far:7g}: {t.value:.4f} [{t.low:.4f}, {t.high:.4f}], TAR {100 * t.tar:.1f} %"
+        if pairs is not None:
+            far, tar = (pairs.impostor >= t.value).mean(), (pairs.genuine >= t.value).mean()
+            line += f"; on {len(pairs.photos)} other people FAR {far:.2g}, TAR {100 * tar:.1f} %"
+        lines.append(line)
+    sizes = (1, 100, 10_000, 1_000_000)
+    lines.append("1:N " + ", ".join(f"{n:,}: {found.identification_threshold(n):.3f}" for n in sizes))
+    return "\n".join(lines)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Command line; 1 with a clear line when data or weights are missing."""
+    parser = argparse.ArgumentParser(prog="python -m model.calibrate", description=__doc__)
+    parser.add_argument("--weights", type=Path, default=checkpoint.SHIPPED)
+    parser.add_argument("--photos", type=Path, metavar="DIR", help="own photos, DIR/PERSON/PHOTO")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the calibration as JSON")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write it as a part, to be joined by model.checkpoint")
+    parser.add_argument("--device", default="cpu")
+    chosen = parser.parse_args(words)
+    try:
+        loaded = checkpoint.load(chosen.weights)
+        checked = None
+        if chosen.photos:
+            analyzer = Analyzer(AnalyzerConfig(chosen.weights, chosen.device))
+            descriptors, subjects, empty = folder_descriptors(analyzer, chosen.photos)
+            for path in empty:
+                sys.stderr.write(f"no face: {path}\n")
+        else:
+            people = celeba_people(loaded, chosen.device)
+            val, test = people.of("val"), people.of("test")
+            descriptors, subjects = val.descriptors, val.subjects
+            checked = vectors(loaded, test.descriptors), test.subjects
+        found = calibrate(vectors(loaded, descriptors), subjects, score_name(loaded))
+    except (FileNotFoundError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(summary(found, checked) + "\n")
+    if chosen.json:
+        chosen.json.write_text(json.dumps(found.as_dict(), indent=1) + "\n")
+    if chosen.out:
+        checkpoint.save(chosen.out, {}, {"calibration": found.as_dict()})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

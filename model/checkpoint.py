@@ -1,0 +1,119 @@
+"""One safetensors file: weights in half precision, the configuration in its header, a digest over its bytes."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from model.network import AllInOne, NetworkConfig
+
+FORMAT = "allinone-face/1"
+SHIPPED = Path(__file__).parent / "weights" / "allinone-face.safetensors"
+
+
+class CheckpointError(ValueError):
+    """The file is no checkpoint of this project, or its weights do not fit its configuration."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds: tensors by part ('network', 'proposals', …), metadata, digest."""
+
+    tensors: dict[str, Tensor]
+    config: dict[str, Any]
+    digest: str
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The float32 tensors of one part, names without its prefix. Raises CheckpointError when there are none."""
+        found = {k.removeprefix(f"{prefix}."): v.float() for k, v in self.tensors.items() if k.startswith(f"{prefix}.")}
+        if not found:
+            raise CheckpointError(f"the checkpoint holds no {prefix}")
+        return found
+
+
+def save(path: Path, parts: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any]) -> None:
+    """Writes the parts as float16 under 'part.name', with the JSON configuration in the header."""
+    tensors = {
+        f"{part}.{name}": tensor.detach().half().contiguous()
+        for part, state in parts.items()
+        for name, tensor in state.items()
+    }
+    temporary = path.with_suffix(".partial")
+    save_file(tensors, temporary, metadata={"format": FORMAT, "config": json.dumps(config, sort_keys=True)})
+    temporary.replace(path)
+
+
+def load(path: Path = SHIPPED) -> Checkpoint:
+    """Reads a checkpoint. Raises FileNotFoundError, or CheckpointError for what is none of ours."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except SafetensorError as error:
+        raise CheckpointError(f"{path.name} is not a safetensors file") from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(f"{path.name} is no {FORMAT} checkpoint")
+    try:
+        config = json.loads(metadata["config"])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path.name} has no readable configuration") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path.name}: the configuration is no JSON object")
+    return Checkpoint(tensors, config, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def network_config(network: AllInOne) -> dict[str, Any]:
+    """The network's configuration for the header, without fc8."""
+    return dataclasses.asdict(dataclasses.replace(network.config, subjects=0))
+
+
+def inference_state(network: AllInOne) -> dict[str, Tensor]:
+    """The weights that inference needs: all but fc8."""
+    return {name: tensor for name, tensor in network.state_dict().items() if name != "identity.fc8.weight"}
+
+
+def build_network(checkpoint: Checkpoint) -> AllInOne:
+    """The network of a checkpoint in eval mode. Raises CheckpointError when weights and configuration disagree."""
+    weights, config = checkpoint.part("network"), checkpoint.config.get("network", {})
+    try:
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in config.items()
+        }
+        with torch.device("meta"):
+            network = AllInOne(NetworkConfig(**fields))
+        network.load_state_dict(weights, assign=True)
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"weights do not fit their configuration: {error}") from error
+    return network.eval()
+
+
+def main() -> None:
+    """Command line: python -m model.checkpoint network.safetensors proposals.safetensors --out shipped.safetensors."""
+    parser = argparse.ArgumentParser(description="Joins the parts of several checkpoints into one; later ones win.")
+    parser.add_argument("parts", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    parts: dict[str, dict[str, Tensor]] = {}
+    config: dict[str, Any] = {}
+    for loaded in map(load, arguments.parts):
+        parts |= {prefix: loaded.part(prefix) for prefix in {name.partition(".")[0] for name in loaded.tensors}}
+        config |= loaded.config
+    save(arguments.out, parts, config)
+    sys.stdout.write(f"{arguments.out}: {', '.join(sorted(parts))}, {load(arguments.out).digest}\n")
+
+
+if __name__ == "__main__":
+    main()

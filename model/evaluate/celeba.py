@@ -1,0 +1,82 @@
+"""CelebA (Liu et al. 2015), the official test partition of the photos in the wild: gender, smile, verification.
+
+Gender and smile: accuracy over all photos; the face taken is Analysed.main_face, a photo without a face counts as
+wrong. Verification: all pairs of the test photos, whose people no training has seen; score and misses as in lfw.py. The
+teacher's descriptors (machine labels, 128-d) are scored the same way on the photos where its detector found a face, and
+so are ours on just those photos: `teacher_` and `same_photos_` figures, left out where
+there are not both kinds of pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from model.datasets import Sample, celeba
+from model.evaluate import metrics
+from model.evaluate.result import Figure, Plot, Result
+from model.evaluate.run import Analysed, Run
+
+FAR = (1e-4, 1e-3, 1e-2)
+Rates = list[tuple[float, float]]
+
+
+def test_samples(run: Run) -> list[Sample]:
+    """The official test partition."""
+    return [s for s in celeba.read("celeba_wild", run.root("celeba_wild")) if s.split == "test"]
+
+
+def evaluate(run: Run) -> Result:
+    """Raises FileNotFoundError without `celeba_wild`."""
+    return score(run.analyse(run.some(test_samples(run)), "celeba"))
+
+
+def score(photos: Sequence[Analysed]) -> Result:
+    """The protocol on what was found."""
+    chosen = [photo.main_face() for photo in photos]
+    found = np.array([face is not None for face in chosen])
+
+    def column(name: str) -> metrics.Floats:
+        pairs = zip(photos, chosen, strict=True)
+        return np.array([np.nan if f is None else float(getattr(p.faces, name)[f]) for p, f in pairs])
+
+    gender = found & ((column("female") > 0.5) == (np.array([p.sample.female for p in photos]) == 1))
+    smile = found & ((column("smile") > 0.5) == (np.array([p.sample.smile for p in photos]) == 1))
+    figures = [
+        Figure("gender_accuracy", 100 * float(gender.mean())),
+        Figure("smile_accuracy", 100 * float(smile.mean())),
+        Figure("photos_without_face", int((~found).sum()), "photos"),
+    ]
+    descriptors = np.stack(
+        [np.zeros(512) if f is None else p.faces.descriptor[f].numpy() for p, f in zip(photos, chosen, strict=True)]
+    )
+    verification, plot = _verification(photos, descriptors, found)
+    return Result("celeba", len(photos), (*figures, *verification), plots=(plot,) if plot.lines else ())
+
+
+def _verification(
+    photos: Sequence[Analysed], descriptors: metrics.Floats, found: metrics.Flags
+) -> tuple[list[Figure], Plot]:
+    subjects = np.unique([str(p.sample.subject) for p in photos], return_inverse=True)[1]
+    taught = np.array([p.sample.embedding is not None for p in photos])
+    columns = {"": (descriptors, found, np.ones(len(photos), bool))}
+    if taught.any():
+        teacher = np.stack([p.sample.embedding for p in photos if p.sample.embedding is not None]).astype(np.float64)
+        teacher /= np.linalg.norm(teacher, axis=1, keepdims=True)
+        every = np.zeros((len(photos), teacher.shape[1]))
+        every[taught] = teacher
+        columns |= {"same_photos_": (descriptors, found, taught), "teacher_": (every, taught, taught)}
+    figures, lines = [], {}
+    for name, (vectors, present, chosen) in columns.items():
+        scores, genuine = metrics.all_pairs(vectors[chosen], subjects[chosen], present[chosen])
+        if genuine.all() or not genuine.any():  # a quick look at a few photos
+            continue
+        rates = metrics.tar_at_far(scores, genuine, FAR)
+        figures += [Figure(f"{name}tar_at_far_{f:g}", 100 * float(r)) for f, r in zip(FAR, rates, strict=True)]
+        if not name:
+            figures.append(Figure("pairs", len(scores), "pairs"))
+        far, tar, _ = metrics.roc(scores, genuine)
+        shown = np.unique(np.geomspace(1, len(far) - 1, min(500, len(far) - 1)).astype(int))
+        lines[name.rstrip("_").replace("_", " ") or "ours"] = (far[shown], tar[shown])
+    return figures, Plot("roc", "false accept rate", "true accept rate", lines, log_x=True)

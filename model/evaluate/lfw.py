@@ -1,0 +1,68 @@
+"""LFW verification (Huang et al. 2007): the official 6,000 pairs in 10 folds, through the whole pipeline.
+
+Each photo goes through the Analyzer's own detection, landmarks, alignment and descriptor (mean of chip and mirror); the
+face taken is Analysed.main_face. A pair's score is the cosine of its two descriptors, −1 when a photo yielded no face:
+such a pair counts as 'different', it is never dropped. Accuracy of a fold is taken at the threshold that is best on the
+other nine; its mean and standard deviation over the folds are reported. TAR@FAR is over all pairs at once, without
+interpolation. The descriptors have seen outside training data, so this is LFW's 'unrestricted, labelled outside data'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from model.datasets.lfw import Pair, read_pairs
+from model.evaluate import metrics
+from model.evaluate.result import Figure, Plot, Result, Table
+from model.evaluate.run import Analysed, Run
+
+FAR = (1e-3, 1e-2, 1e-1)
+
+
+def evaluate(run: Run) -> Result:
+    """Raises FileNotFoundError without `lfw_pairs`."""
+    pairs = run.some(read_pairs(run.root("lfw_pairs")))
+    samples = {s.name: s for pair in pairs for s in (pair.first, pair.second)}
+    return score(pairs, run.analyse(list(samples.values()), "lfw"))
+
+
+def score(pairs: Sequence[Pair], photos: Sequence[Analysed]) -> Result:
+    """The protocol on what was found in the pairs' photos."""
+    descriptors = {}
+    for photo in photos:
+        face = photo.main_face()
+        if face is not None:
+            descriptors[photo.sample.name] = photo.faces.descriptor[face].numpy()
+    scores = np.array([_similarity(descriptors.get(p.first.name), descriptors.get(p.second.name)) for p in pairs])
+    genuine = np.array([p.genuine for p in pairs])
+    folds = np.array([p.fold for p in pairs])
+
+    accuracies, thresholds = metrics.fold_accuracies(scores, genuine, folds)
+    far, tar, _ = metrics.roc(scores, genuine)
+    rates = metrics.tar_at_far(scores, genuine, FAR)
+    lost = sum(p.first.name not in descriptors or p.second.name not in descriptors for p in pairs)
+    figures = (
+        Figure("accuracy", 100 * float(accuracies.mean())),
+        Figure("accuracy_std", 100 * float(accuracies.std())),
+        *(Figure(f"tar_at_far_{limit:g}", 100 * float(rate)) for limit, rate in zip(FAR, rates, strict=True)),
+        Figure("auc", 100 * metrics.area_under_roc(scores, genuine)),
+        Figure("photos_without_face", len(photos) - len(descriptors), "photos"),
+        Figure("pairs_without_face", lost, "pairs"),
+    )
+    rows = [
+        (int(fold), 100 * float(accuracy), float(threshold))
+        for fold, accuracy, threshold in zip(np.unique(folds), accuracies, thresholds, strict=True)
+    ]
+    return Result(
+        "lfw",
+        len(photos),
+        figures,
+        (Table("Folds", ("fold", "accuracy %", "threshold"), rows),),
+        (Plot("roc", "false accept rate", "true accept rate", {"all pairs": (far, tar)}, log_x=True),),
+    )
+
+
+def _similarity(first: metrics.Floats | None, second: metrics.Floats | None) -> float:
+    return -1.0 if first is None or second is None else float(first @ second)

@@ -1,0 +1,110 @@
+"""Photos through one Analyzer, in batches and each only once, however many protocols ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from model import geometry
+from model.datasets import Sample, data_dir
+from model.datasets.store import read_photo
+from model.evaluate import metrics
+from model.pipeline import LOW_SCORE, MIN_SCORE, Analyzer, Limits
+from model.structures import Faces
+
+BATCH = 16
+FOUND_IOU = 0.5
+"""A marked face is found when a detection overlaps its box at least this much (PASCAL VOC)."""
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, eq=False)
+class Analysed:
+    """A sample with the faces found in its photo of width × height, in the photo's own pixels."""
+
+    sample: Sample
+    faces: Faces
+    width: int
+    height: int
+
+    def main_face(self) -> int | None:
+        """The face that a photo of one person is of: large and central; None without faces.
+
+        It has the highest area − 2 · (distance of its centre to the photo's centre)², InsightFace's rule.
+        """
+        if not len(self.faces):
+            return None
+        boxes = self.faces.boxes.numpy()
+        offset = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array([self.width, self.height]) / 2
+        area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+        return int((area - 2 * (offset**2).sum(axis=1)).argmax())
+
+    def marked_face(self) -> int | None:
+        """The face that overlaps the marked one most; None when none does by FOUND_IOU or no face is marked."""
+        box = reference_box(self.sample)
+        if box is None or not len(self.faces):
+            return None
+        overlap = metrics.iou(self.faces.boxes.numpy(), box)[:, 0]
+        best = int(overlap.argmax())
+        return best if overlap[best] >= FOUND_IOU else None
+
+
+def reference_box(sample: Sample) -> metrics.Floats | None:
+    """Where the marked face is, [1, 4]: the pipeline's own rule from landmarks to box, on the sample's landmarks.
+
+    None for a sample that lacks one of the 21 landmarks.
+    """
+    if sample.landmarks is None or np.isnan(sample.landmarks).any():
+        return None
+    points = torch.from_numpy(np.asarray(sample.landmarks, dtype=np.float32))[None]
+    return geometry.box_from_landmarks(points).numpy()
+
+
+class Run:
+    """One Analyzer, where its data lie, how many samples to take, and what it has found so far."""
+
+    def __init__(self, analyzer: Analyzer, data: Path | None = None, limit: int | None = None) -> None:
+        self.analyzer = analyzer
+        self.data = data
+        self.limit = limit
+        self._found: dict[Path, Analysed] = {}
+
+    def root(self, name: str) -> Path:
+        """Folder of a data set: inside `data` when that was given, else the cache. Raises FileNotFoundError."""
+        if self.data is None:
+            return data_dir(name)
+        if not (self.data / name).is_dir():
+            raise FileNotFoundError(f"data set {name}: no folder {self.data / name}")
+        return self.data / name
+
+    def some(self, items: Sequence[Item]) -> list[Item]:
+        """All items, or `limit` of them evenly spread."""
+        if self.limit is None or self.limit >= len(items):
+            return list(items)
+        return [items[i * len(items) // self.limit] for i in range(self.limit)]
+
+    def analyse(self, samples: Sequence[Sample], title: str, min_score: float = MIN_SCORE) -> list[Analysed]:
+        """What is found in each sample's photo, in order.
+
+        A score threshold from LOW_SCORE up changes nothing but which faces are reported, so every photo is analysed
+        once at LOW_SCORE and the faces below min_score are left out afterwards.
+        """
+        missing = [s for s in samples if s.path not in self._found]
+        with tqdm(total=len(missing), desc=title, unit="photo", disable=None, leave=False) as bar:
+            for start in range(0, len(missing), BATCH):
+                group = missing[start : start + BATCH]
+                photos = [read_photo(s.path) for s in group]
+                found = self.analyzer.analyze(photos, Limits(min_score=LOW_SCORE))
+                for sample, photo, faces in zip(group, photos, found, strict=True):
+                    height, width = photo.shape[:2]
+                    self._found[sample.path] = Analysed(sample, faces.to("cpu"), width, height)
+                bar.update(len(group))
+        found_again = [replace(self._found[s.path], sample=s) for s in samples]
+        return [replace(a, faces=a.faces[a.faces.scores >= min_score]) for a in found_again]

@@ -1,0 +1,184 @@
+"""One table of tasks: a head, the branch it grows from, its loss and its reading are one entry.
+
+Losses follow Eq. 4-8 of the paper and HyperFace's Eq. 1-5. A label that is NaN (or -1 for classes) is unlabelled and
+adds nothing; a batch without a task's label key trains nothing of that head: the keys are the paper's sub-networks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model import landmarks as markup
+
+AGE_SCALE = 25.0
+AGE_CENTRE = 35.0
+"""The age head speaks in units of AGE_SCALE years around AGE_CENTRE, so that its output starts in the right range."""
+AGE_SIGMA = 3.0
+"""Standard deviation of an annotated age where the set gives none (section III-C4)."""
+AGE_SWITCH = 20_000
+"""Iteration at which λ of Eq. 6 goes from 0 to 1 in the paper."""
+
+Branch = Literal["local", "deep", "identity"]
+Labels = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What the recipe may choose of the losses."""
+
+    age_lambda: float = 0.0  # λ of Eq. 6 at this step
+    age_sigma: float = AGE_SIGMA
+    landmarks: Literal["euclidean", "wing"] = "euclidean"
+    identity_scale: float = 32.0
+    identity_margin: float = 0.0
+
+
+def _mean(losses: Tensor, weights: Tensor) -> Tensor:
+    return (losses * weights).sum() / weights.sum().clamp(min=1)
+
+
+def class_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy (Eq. 4, 5) of logits [K, 2] against classes [K] in {0, 1}, NaN unlabelled."""
+    known = ~target.isnan()
+    losses = F.cross_entropy(logits, target.nan_to_num().long(), reduction="none")
+    return _mean(losses, known.float())
+
+
+def landmark_loss(output: Tensor, target: Tensor, weight: Tensor, kind: str = "euclidean") -> Tensor:
+    """Landmarks [K, 42] against targets [K, 21, 2] in region units, weights [K, 21]: invisible points weigh 0.
+
+    'euclidean': sum_i v_i (dx² + dy²) / 2N (HyperFace Eq. 2). 'wing': Feng et al. 2018, w 0.1, ε 0.02, which keeps
+    pulling where the squared error has gone flat.
+    """
+    known = ~target.isnan().any(dim=2)
+    difference = output.view_as(target) - target.nan_to_num()
+    if kind == "wing":
+        width, curve = 0.1, 0.02
+        size = difference.abs()
+        constant = width - width * math.log(1 + width / curve)
+        points = torch.where(size < width, width * torch.log1p(size / curve), size - constant).sum(dim=2)
+    else:
+        points = difference.square().sum(dim=2) / 2
+    points = points * weight * known
+    return _mean(points.mean(dim=1), known.any(dim=1).float())
+
+
+def euclidean_loss(output: Tensor, target: Tensor) -> Tensor:
+    """Mean squared difference [K, n] over the labelled entries (visibility, pose: HyperFace Eq. 3, 4)."""
+    known = ~target.isnan()
+    return _mean((output - target.nan_to_num()).square(), known.float())
+
+
+def age_loss(output: Tensor, age: Tensor, weight: float, sigma: float) -> Tensor:
+    """Eq. 6: (1 - λ) ½ (y - a)² + λ (1 - exp(-(y - a)² / 2σ²)), years, NaN unlabelled.
+
+    The Euclidean half is in units of σ so that both halves meet in scale where λ switches.
+    """
+    known = ~age.isnan()
+    squared = ((read_age(output) - age.nan_to_num()) / sigma).square()
+    losses = (1 - weight) * 0.5 * squared + weight * (1 - torch.exp(-0.5 * squared))
+    return _mean(losses, known.float())
+
+
+def identity_loss(cosines: Tensor, subject: Tensor, scale: float, margin: float) -> Tensor:
+    """Eq. 7, softmax over the subjects, on cosines [K, S] times a scale; subject [K], -1 unlabelled.
+
+    A margin > 0 is taken off the true subject's cosine (CosFace, Wang et al. 2018).
+    """
+    known = subject >= 0
+    target = subject.clamp(min=0)
+    cosines = cosines - margin * F.one_hot(target, cosines.shape[1]) if margin else cosines
+    return _mean(F.cross_entropy(cosines * scale, target, reduction="none"), known.float())
+
+
+def embedding_loss(output: Tensor, target: Tensor) -> Tensor:
+    """1 - cosine of embeddings [K, 128] to the teacher's, NaN rows unlabelled."""
+    known = ~target.isnan().any(dim=1)
+    return _mean(1 - F.cosine_similarity(output, target.nan_to_num()), known.float())
+
+
+def read_class(output: Tensor) -> Tensor:
+    """Logits [K, 2] → probability [K] of class 1."""
+    return output.float().softmax(dim=1)[:, 1]
+
+
+def read_age(output: Tensor) -> Tensor:
+    """Output [K, 1] → years [K]."""
+    return output.float()[:, 0] * AGE_SCALE + AGE_CENTRE
+
+
+def read_landmarks(output: Tensor) -> Tensor:
+    """Output [K, 42] → points [K, 21, 2] in region units: 0 the centre, ±0.5 its sides."""
+    return output.float().view(-1, markup.COUNT, 2)
+
+
+def read_pose(output: Tensor) -> Tensor:
+    """Output [K, 3] in radians → roll, pitch, yaw [K, 3] in degrees."""
+    return torch.rad2deg(output.float())
+
+
+def _clamp(output: Tensor) -> Tensor:
+    return output.float().clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A head: its branch, output width, label key, loss weight, loss and reading."""
+
+    branch: Branch
+    outputs: int
+    weight: float
+    loss: Callable[[Tensor, Labels, LossConfig], Tensor]
+    label: str
+    read: Callable[[Tensor], Tensor] = field(default=lambda output: output.float())
+
+
+TASKS: dict[str, Task] = {
+    "detection": Task("local", 2, 1.0, lambda o, y, _: class_loss(o, y["detection"]), "detection", read_class),
+    "landmarks": Task(
+        "local",
+        2 * markup.COUNT,
+        5.0,
+        lambda o, y, c: landmark_loss(o, y["landmarks"], y["landmark_weight"], c.landmarks),
+        "landmarks",
+        read_landmarks,
+    ),
+    "visibility": Task(
+        "local", markup.COUNT, 0.5, lambda o, y, _: euclidean_loss(o, y["visibility"]), "visibility", _clamp
+    ),
+    "pose": Task("local", 3, 5.0, lambda o, y, _: euclidean_loss(o, y["pose"]), "pose", read_pose),
+    "smile": Task("local", 2, 1.0, lambda o, y, _: class_loss(o, y["smile"]), "smile", read_class),
+    "gender": Task("deep", 2, 2.0, lambda o, y, _: class_loss(o, y["female"]), "female", read_class),
+    "age": Task("deep", 1, 1.0, lambda o, y, c: age_loss(o, y["age"], c.age_lambda, c.age_sigma), "age", read_age),
+    "identity": Task(
+        "identity",
+        0,
+        1.0,
+        lambda o, y, c: identity_loss(o, y["subject"], c.identity_scale, c.identity_margin),
+        "subject",
+    ),
+    "embedding": Task("identity", 128, 5.0, lambda o, y, _: embedding_loss(o, y["embedding"]), "embedding"),
+}
+"""Weights start from HyperFace's (1, 5, 0.5, 5, 2); a recipe may replace them. 'embedding' is the distillation of the
+identity trunk's teacher; 'identity' the softmax whose fc8 exists in training only."""
+
+
+def losses(outputs: Mapping[str, Tensor], labels: Labels, config: LossConfig) -> dict[str, Tensor]:
+    """Unweighted loss of every task that the batch has both output and label for."""
+    return {
+        name: task.loss(outputs[name].float(), labels, config)
+        for name, task in TASKS.items()
+        if name in outputs and task.label in labels
+    }
+
+
+def total(parts: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """Eq. 8: the weighted sum; a weight the mapping lacks is the table's."""
+    return torch.stack([parts[name] * weights.get(name, TASKS[name].weight) for name in parts]).sum()

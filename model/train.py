@@ -1,0 +1,254 @@
+"""Training, one loop read top to bottom: python -m model.train model/recipes/residual.json --out RUN.
+
+    recipe → data (model.datasets) → network (model.network) → losses (model.tasks) → validation → checkpoint
+
+A run resumes from RUN/state.pt by itself; the best weights so far are RUN/best.safetensors, the curve RUN/curve.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from dataclasses import asdict, dataclass, field, fields
+from math import cos, pi
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW
+from tqdm import tqdm
+
+from model import checkpoint, tasks
+from model.datasets import mixture, shared_dir
+from model.datasets.loaders import Batch, Mixture, prefetch
+from model.network import PRESETS, AllInOne, NetworkConfig
+from model.tasks import LossConfig
+from model.trunk import load_teacher
+from model.validate import plot_curve, score, validate
+
+Precision = Literal["float32", "bfloat16"]
+_PRECISIONS = get_args(Precision)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training run; a JSON file holds its fields."""
+
+    preset: str
+    data: dict[str, Any]
+    steps: int
+    start: Literal["teacher"] | None = None  # identity weights that the trunk starts from
+    lr: float = 1e-3
+    shared_lr: float = 1e-4  # of the trunk
+    warmup: int = 200  # steps of rising rate
+    decay: int = 2000  # steps of cosine decay at the end; constant before
+    weight_decay: float = 1e-4
+    clip: float = 5.0  # largest gradient norm
+    ema: float = 0.999  # decay of the averaged weights, which are what validates and ships
+    age_switch: int = tasks.AGE_SWITCH  # step at which λ of Eq. 6 goes from 0 to age_lambda
+    age_lambda: float = 1.0
+    loss: dict[str, Any] = field(default_factory=dict)  # LossConfig
+    weights: dict[str, float] = field(default_factory=dict)  # of the tasks, Eq. 8
+    precision: Precision = "bfloat16"
+    validate_every: int = 1000
+    checkpoint_minutes: float = 10.0
+    seed: int = 0
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe from JSON. Raises ValueError naming unknown or missing fields and values that there are not."""
+    raw = json.loads(path.read_text())
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path.name}: a recipe is a JSON object")
+    missing = {"preset", "data", "steps"} - set(raw)
+    if missing:
+        raise ValueError(f"{path.name}: missing fields {sorted(missing)}")
+    for part, given, known in (
+        ("", raw, {f.name for f in fields(Recipe)}),
+        ("loss.", raw.get("loss", {}), {f.name for f in fields(LossConfig)} - {"age_lambda"}),
+        ("weights.", raw.get("weights", {}), set(tasks.TASKS)),
+        ("data.", raw["data"], {f.name for f in fields(mixture.MixtureConfig)} - {"seed"}),
+        ("data.shares.", raw["data"].get("shares", {}), set(mixture.LOADERS)),
+    ):
+        if unknown := set(given) - known:
+            raise ValueError(f"{path.name}: unknown fields {sorted(part + name for name in unknown)}")
+    for name, allowed in (("preset", list(PRESETS)), ("start", [None, "teacher"]), ("precision", list(_PRECISIONS))):
+        if name in raw and raw[name] not in allowed:
+            raise ValueError(f"{path.name}: {name} must be one of {allowed}, not {raw[name]!r}")
+    return Recipe(**raw)
+
+
+class Run:
+    """All that training changes: network, averaged weights, optimiser, step, best score."""
+
+    def __init__(self, recipe: Recipe, network: AllInOne, device: str = "cpu") -> None:
+        self.recipe, self.device = recipe, device
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.ema = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+        shared = {id(parameter) for parameter in network.shared_parameters()}
+        own = [parameter for parameter in network.parameters() if id(parameter) not in shared]
+        groups = [{"params": own, "base": recipe.lr}, {"params": network.shared_parameters(), "base": recipe.shared_lr}]
+        self.optimizer = AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
+        self.step, self.best = 0, float("-inf")
+
+    def rate(self, step: int) -> float:
+        """Learning rate as a share of the base: linear warm-up, constant, cosine decay at the end."""
+        recipe = self.recipe
+        rising = min(1.0, (step + 1) / max(recipe.warmup, 1))
+        left = (recipe.steps - step) / max(recipe.decay, 1)
+        return rising * (0.5 - 0.5 * cos(pi * min(left, 1.0)))
+
+    def train_step(self, source: str, batch: Batch) -> dict[str, float]:
+        """One step on one domain's batch: its loss by task. Raises FloatingPointError naming a non-finite loss."""
+        recipe = self.recipe
+        labels = {key: value.to(self.device) for key, value in batch.items() if key != "crops"}
+        crops = batch["crops"].to(self.device).float().contiguous(memory_format=torch.channels_last)
+        age_lambda = recipe.age_lambda if self.step >= recipe.age_switch else 0.0
+        config = LossConfig(age_lambda=age_lambda, **recipe.loss)
+        wanted = [name for name, task in tasks.TASKS.items() if task.label in labels]
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base"] * self.rate(self.step)
+
+        self.network.train()
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            outputs = self.network(crops, wanted)
+        parts = tasks.losses(outputs, labels, config)
+        loss = tasks.total(parts, recipe.weights)
+        if not torch.isfinite(loss):
+            values = {name: part.item() for name, part in parts.items()}
+            raise FloatingPointError(f"step {self.step}: loss {loss.item()} on a batch of {source}: {values}")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
+        self.optimizer.step()
+        self._average()
+        self.step += 1
+        return {name: part.item() for name, part in parts.items()}
+
+    def _average(self) -> None:
+        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+        state = self.network.state_dict()
+        torch._foreach_lerp_([self.ema[name] for name in state], list(state.values()), 1 - decay)
+
+    def state(self) -> dict[str, Any]:
+        """All of it, for an exact continuation."""
+        return {
+            "network": self.network.state_dict(),
+            "ema": self.ema,
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "best": self.best,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue where state() was taken; rates stay the recipe's."""
+        self.network.load_state_dict(state["network"])
+        self.ema = state["ema"]
+        bases = [group["base"] for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group, base in zip(self.optimizer.param_groups, bases, strict=True):
+            group["base"] = base
+        self.step, self.best = state["step"], state["best"]
+
+    def averaged(self) -> AllInOne:
+        """A copy of the network with the averaged weights, in eval mode."""
+        network = AllInOne(self.network.config).to(self.device)
+        network.load_state_dict(self.ema)
+        return network.eval()
+
+
+def build(recipe: Recipe, subjects: int, centre: Tensor | None) -> AllInOne:
+    """The recipe's network, seeded, with the start it names."""
+    torch.manual_seed(recipe.seed)
+    config = PRESETS[recipe.preset]
+    config = NetworkConfig(**{**asdict(config), "subjects": subjects if config.identity else 0})
+    network = AllInOne(config)
+    if recipe.start == "teacher":
+        load_teacher(network, shared_dir() / "data" / "teacher" / "dlib_resnet.npz", centre, recipe.seed)
+    return network
+
+
+def train(run: Run, data: Mixture, validation: dict[str, list[Batch]], out: Path) -> None:
+    """Steps until the recipe's end: curve, validation, best weights, a state file every few minutes."""
+    recipe, means = run.recipe, dict[str, float]()
+    saved = time.monotonic()
+    _trim_curve(out / "curve.csv", run.step)
+    batches = prefetch(data.batch, run.step, recipe.steps)
+    bar = tqdm(batches, recipe.preset, total=recipe.steps, initial=run.step, mininterval=5.0)
+    for source, batch in bar:
+        for name, value in run.train_step(source, batch).items():
+            means[name] = value if name not in means else 0.98 * means[name] + 0.02 * value
+        bar.set_postfix({name: f"{value:.3f}" for name, value in means.items()}, refresh=False)
+        last = run.step == recipe.steps
+        if run.step % recipe.validate_every == 0 or last:
+            network = run.averaged()
+            figures = validate(network, validation, run.device, recipe.precision)
+            figures["score"] = score(figures)
+            tqdm.write(f"step {run.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+            _write_curve(out, run.step, means, figures)
+            if figures["score"] > run.best:
+                run.best = figures["score"]
+                _save_weights(out / "best.safetensors", network, recipe, run.step, figures)
+        if last or time.monotonic() - saved > 60 * recipe.checkpoint_minutes:
+            temporary = out / "state.partial"
+            torch.save(run.state(), temporary)
+            temporary.replace(out / "state.pt")
+            saved = time.monotonic()
+
+
+def _save_weights(path: Path, network: AllInOne, recipe: Recipe, step: int, figures: dict[str, float]) -> None:
+    config = {
+        "network": checkpoint.network_config(network),
+        "preset": recipe.preset,
+        "recipe": asdict(recipe),
+        "step": step,
+        "validation": {name: round(value, 5) for name, value in figures.items()},
+    }
+    checkpoint.save(path, {"network": checkpoint.inference_state(network)}, config)
+
+
+def _write_curve(out: Path, step: int, means: dict[str, float], figures: dict[str, float]) -> None:
+    path = out / "curve.csv"
+    row = {"step": step, **{f"loss_{name}": means.get(name) for name in tasks.TASKS}, **figures}
+    fresh = not path.is_file()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if fresh:
+            writer.writeheader()
+        writer.writerow(row)
+    plot_curve(path, out / "curve.png")
+
+
+def _trim_curve(path: Path, step: int) -> None:
+    """Drops the rows after the step at which a run resumes: it writes them again."""
+    if path.is_file():
+        header, *rows = path.read_text().splitlines(keepends=True)
+        path.write_text(header + "".join(row for row in rows if int(row.partition(",")[0]) <= step))
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; resumed where it holds a state")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    recipe = read_recipe(arguments.recipe)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    config = mixture.MixtureConfig(**recipe.data, seed=recipe.seed)
+    data = mixture.load(config, PRESETS[recipe.preset].input_size)
+    run = Run(recipe, build(recipe, data.subjects, torch.from_numpy(data.centre)), arguments.device)
+    if (arguments.out / "state.pt").is_file():
+        run.restore(torch.load(arguments.out / "state.pt", map_location=arguments.device, weights_only=True))
+        print(f"resumed at step {run.step}")
+    train(run, data.mixture, data.validation, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Trains the dense proposer on mosaics: python -m model.train_proposals --out RUN [--steps N].
+
+A mosaic is a background of any scale with photos of marked faces laid on it, each shrunk or grown so that its face
+has a chosen size. A cell near the centre of a face of the level's octave is positive, near any other face ignored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from math import cos, pi
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from model import checkpoint, geometry
+from model.datasets import Array, Sample, mixture
+from model.datasets.augment import degrade
+from model.datasets.loaders import Batch, prefetch
+from model.datasets.store import PhotoStore
+from model.geometry import Image
+from model.proposals import SIZES, STRIDE, UNIT, ProposalNetwork, cell_centres
+
+CANVAS = 192
+
+
+class Mosaics:
+    """Mosaics of photos with one marked face each on backgrounds without."""
+
+    def __init__(self, samples: Sequence[Sample], backgrounds: Sequence[Sample], photos: PhotoStore) -> None:
+        self.samples = [
+            s for s in samples if s.landmarks is not None and np.isfinite(s.landmarks).all() and s.faces == 1
+        ]
+        points = torch.from_numpy(np.stack([s.landmarks for s in self.samples if s.landmarks is not None])).float()
+        self.boxes = geometry.box_from_landmarks(points).numpy()
+        self.backgrounds, self.photos = list(backgrounds), photos
+        share = {"utkface": 0.25, "celeba_aligned_small": 0.3, "helen": 4.0}
+        chances = np.array([share.get(s.source, 1.0) for s in self.samples])
+        self._chances = chances / chances.sum()
+
+    def batch(self, count: int, rng: np.random.Generator) -> Batch:
+        """`count` canvases with their target maps."""
+        rows = [self._canvas(rng) for _ in range(count)]
+        canvases = torch.from_numpy(np.stack([canvas for canvas, _ in rows])).permute(0, 3, 1, 2)
+        return {"crops": canvases, "targets": torch.stack([target_map(boxes) for _, boxes in rows])}
+
+    def _canvas(self, rng: np.random.Generator) -> tuple[Image, Array]:
+        canvas = self._background(rng)
+        boxes: list[Array] = []
+        for _ in range(int(rng.choice([0, 1, 2, 4], p=[0.25, 0.25, 0.25, 0.25]))):
+            box = self._lay(canvas, boxes, rng)
+            if box is not None:
+                boxes.append(box)
+        return degrade(canvas, rng), np.array(boxes, np.float32).reshape(-1, 4)
+
+    def _background(self, rng: np.random.Generator) -> Image:
+        photo = self.photos[self.backgrounds[int(rng.integers(len(self.backgrounds)))]]
+        scale = np.exp(rng.uniform(np.log(CANVAS / 3), np.log(CANVAS * 3))) / min(photo.shape[:2])
+        matrix = np.array([[scale, 0, 0], [0, scale, 0]])
+        size = np.array(photo.shape[1::-1]) * scale
+        matrix[:, 2] = -rng.uniform(0, np.maximum(size - CANVAS, 0)) + rng.uniform(0, np.maximum(CANVAS - size, 0))
+        return geometry.warp(photo, matrix, CANVAS)
+
+    def _lay(self, canvas: Image, others: Sequence[Array], rng: np.random.Generator) -> Array | None:
+        """Lays one photo on the canvas and returns its face's box, or None where it would cover another face."""
+        i = int(rng.choice(len(self.samples), p=self._chances))
+        photo, box = self.photos[self.samples[i]], self.boxes[i]
+        low, high = SIZES if rng.random() < 0.75 else (10.0, 200.0)
+        side = np.exp(rng.uniform(np.log(low), np.log(high)))
+        scale = side / (box[2] - box[0])
+        centre = rng.uniform(0.05, 0.95, 2) * CANVAS
+        origin = centre - (box[:2] + box[2:]) / 2 * scale
+        x1, y1 = np.maximum(np.round(origin), 0).astype(int)
+        x2, y2 = np.minimum(np.round(origin + np.array(photo.shape[1::-1]) * scale), CANVAS).astype(int)
+        laid = np.concatenate([centre - side / 2, centre + side / 2])
+        for other in others:
+            if min(x2, other[2]) > max(x1, other[0]) and min(y2, other[3]) > max(y1, other[1]):
+                return None
+        if x2 - x1 < 4 or y2 - y1 < 4:
+            return None
+        matrix = np.array([[scale, 0, origin[0]], [0, scale, origin[1]]])
+        whole = geometry.warp(photo, matrix, CANVAS)
+        if rng.random() < 0.5:
+            whole, x1, x2 = np.ascontiguousarray(whole[:, ::-1]), CANVAS - x2, CANVAS - x1
+            laid = np.array([CANVAS - laid[2], laid[1], CANVAS - laid[0], laid[3]])
+            if any(min(x2, o[2]) > max(x1, o[0]) and min(y2, o[3]) > max(y1, o[1]) for o in others):
+                return None
+        canvas[y1:y2, x1:x2] = whole[y1:y2, x1:x2]
+        return laid
+
+
+def target_map(boxes: Array) -> Tensor:
+    """Square boxes [N, 4] → [4, H, W]: class (1 face, 0 none, NaN ignored), dx, dy, log side, for a CANVAS image."""
+    cells = CANVAS // STRIDE
+    centres = cell_centres(cells, cells)
+    target = torch.zeros(4, cells, cells)
+    for box in torch.from_numpy(boxes):
+        side = float(box[2] - box[0])
+        offset = (box[:2] + box[2:]) / 2 - centres
+        distance = offset.norm(dim=-1) / side
+        if side > SIZES[1] * 1.4:
+            continue
+        target[0][distance < 0.6] = torch.nan
+        if SIZES[0] <= side <= SIZES[1]:
+            near = distance < max(0.22, 0.71 * STRIDE / side)
+            target[0][near] = 1
+            for channel in (0, 1):
+                target[1 + channel][near] = offset[..., channel][near] / UNIT
+            target[3][near] = float(np.log(side / UNIT))
+    return target
+
+
+def proposal_loss(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Focal loss (Lin et al. 2017, γ 2) of the scores and smooth L1 of centre and size, per positive cell."""
+    logit, label = output[:, 0].float(), target[:, 0]
+    known, positive = ~label.isnan(), label == 1
+    label = label.nan_to_num()
+    chance = torch.where(positive, logit.sigmoid(), 1 - logit.sigmoid())
+    losses = F.binary_cross_entropy_with_logits(logit, label, reduction="none") * (1 - chance).square()
+    count = positive.sum().clamp(min=1)
+    scores = (losses * known).sum() / count
+    boxes = F.smooth_l1_loss(output[:, 1:].float(), target[:, 1:], reduction="none", beta=0.05).sum(dim=1)
+    return scores, (boxes * positive).sum() / count
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; resumed where it holds a state")
+    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--batch-size", type=int, default=24)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    faces, empty = mixture.photos()
+    photos = PhotoStore(faces + empty)
+    data = Mosaics([s for s in faces if s.split == "train"], [s for s in empty if s.split == "train"], photos)
+    train(data, arguments.out, arguments.steps, arguments.batch_size, arguments.lr, arguments.seed)
+
+
+def train(data: Mosaics, out: Path, steps: int, batch_size: int, lr: float, seed: int) -> None:
+    """Steps until the end; out/state.pt every five minutes, holding network, optimiser and step."""
+    torch.manual_seed(seed)
+    network = ProposalNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=1e-4)
+    step, path = 0, out / "state.pt"
+    if path.is_file():
+        state = torch.load(path, weights_only=True)
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        step = state["step"]
+
+    def make(number: int) -> tuple[str, Batch]:
+        return "mosaics", data.batch(batch_size, np.random.default_rng((seed, number)))
+
+    saved, means = time.monotonic(), (0.0, 0.0)
+    bar = tqdm(prefetch(make, step, steps), "proposals", total=steps, initial=step, mininterval=5.0)
+    for _, batch in bar:
+        rate = lr * min(1.0, (step + 1) / 200) * (0.5 + 0.5 * cos(pi * step / steps))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        output = network(batch["crops"].float().contiguous(memory_format=torch.channels_last))
+        scores, boxes = proposal_loss(output, batch["targets"])
+        loss = scores + boxes
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"step {step}: loss {loss.item()}")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimizer.step()
+        step += 1
+        means = 0.98 * means[0] + 0.02 * scores.item(), 0.98 * means[1] + 0.02 * boxes.item()
+        bar.set_postfix(scores=f"{means[0]:.3f}", boxes=f"{means[1]:.3f}", refresh=False)
+        if step == steps or time.monotonic() - saved > 300:
+            state = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
+            torch.save(state, out / "state.partial")
+            (out / "state.partial").replace(path)
+            checkpoint.save(out / "proposals.safetensors", {"proposals": network.state_dict()}, {})
+            saved = time.monotonic()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Validation during training: every task's figure on fixed photos of the training sets' held-out parts, one score."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model import tasks
+from model.datasets.loaders import Batch
+from model.network import AllInOne
+
+
+def validate(
+    network: AllInOne, batches: Mapping[str, Sequence[Batch]], device: str, precision: str
+) -> dict[str, float]:
+    """Figures by name: MAE in years and degrees, NME and accuracies as shares, TAR at FAR 1e-2 between subjects."""
+    figures: dict[str, float] = {}
+    for name, part in batches.items():
+        outputs, labels = _run(network, part, device, precision)
+        figures |= {f"{name}_{key}": value for key, value in _figures(outputs, labels).items()}
+    return figures
+
+
+def score(figures: Mapping[str, float]) -> float:
+    """One number that weighs all tasks: mean distance of the figures from their aims, 0 at the aim, -1 at the floor."""
+    aims = {  # figure: (aim, floor)
+        "utkface_age_mae": (3.9, 5.0),
+        "utkface_female_accuracy": (0.97, 0.925),
+        "celeba_female_accuracy": (0.993, 0.97),
+        "celeba_smile_accuracy": (0.935, 0.88),
+        "celeba_tar": (1.0, 0.9),
+        "helen_nme": (0.029, 0.045),
+        "regions_pose_mae": (3.5, 5.0),
+        "regions_detection_accuracy": (1.0, 0.98),
+    }
+    parts = [
+        (figures[n] - aim) / abs(floor - aim) * (1 if aim > floor else -1)
+        for n, (aim, floor) in aims.items()
+        if n in figures
+    ]
+    return float(np.mean(parts))
+
+
+def _run(
+    network: AllInOne, batches: Sequence[Batch], device: str, precision: str
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    outputs, labels = defaultdict(list), defaultdict(list)
+    for batch in batches:
+        crops = batch["crops"].to(device).float().contiguous(memory_format=torch.channels_last)
+        kind = torch.device(device).type
+        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=precision == "bfloat16"):
+            raw = network(crops)
+        for name, value in raw.items():
+            read = tasks.TASKS[name].read if name in tasks.TASKS else torch.Tensor.float
+            outputs[name].append(read(value).cpu())
+        for name, value in batch.items():
+            if name != "crops":
+                labels[name].append(value)
+    return {k: torch.cat(v) for k, v in outputs.items()}, {k: torch.cat(v) for k, v in labels.items()}
+
+
+def _figures(outputs: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    for label, output in (("female", "gender"), ("smile", "smile"), ("detection", "detection")):
+        if label in labels and output in outputs:
+            known = ~labels[label].isnan()
+            right = (outputs[output][known] > 0.5) == (labels[label][known] > 0.5)
+            figures[f"{label}_accuracy"] = right.float().mean().item()
+    if "age" in labels and "age" in outputs:
+        figures["age_mae"] = (outputs["age"] - labels["age"]).abs().nanmean().item()
+    if "landmarks" in labels and "landmarks" in outputs:
+        error = (outputs["landmarks"] - labels["landmarks"]).norm(dim=2)
+        figures["nme"] = error.nanmean().item()
+        figures["pose_mae"] = (outputs["pose"] - torch.rad2deg(labels["pose"])).abs().nanmean().item()
+    if "subject" in labels and "descriptor" in outputs:
+        figures |= _verification(outputs["descriptor"], labels)
+    return figures
+
+
+def _verification(descriptors: Tensor, labels: Mapping[str, Tensor]) -> dict[str, float]:
+    """TAR at FAR 1e-2 by the labels' `person`, and the mean cosine to the teacher's embedding."""
+    person = labels.get("person")
+    if person is None:
+        return {}
+    unit = F.normalize(descriptors)
+    similarity = unit @ unit.T
+    pairs = torch.triu_indices(len(unit), len(unit), 1)
+    same = person[pairs[0]] == person[pairs[1]]
+    scores = similarity[pairs[0], pairs[1]]
+    if not same.any() or same.all():
+        return {}
+    threshold = scores[~same].quantile(0.99) if (~same).sum() < 2**24 else scores[~same][: 2**24 - 1].quantile(0.99)
+    return {"tar": (scores[same] > threshold).float().mean().item()}
+
+
+def plot_curve(csv_path: Path, png_path: Path) -> None:
+    """The curve's figures over the steps, a panel each."""
+    import matplotlib as mpl  # noqa: PLC0415 - an extra that validation alone does without
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt  # noqa: PLC0415
+
+    with csv_path.open() as file:
+        rows = list(csv.DictReader(file))
+    names = [name for name in rows[0] if name != "step"]
+    columns = 4
+    figure, axes = plt.subplots(-(-len(names) // columns), columns, figsize=(14, 2.4 * -(-len(names) // columns)))
+    for axis, name in zip(np.ravel(axes), names, strict=False):
+        points = [(int(row["step"]), float(row[name])) for row in rows if row[name]]
+        axis.plot([x for x, _ in points], [y for _, y in points])
+        axis.set_title(name, fontsize=8)
+    figure.tight_layout()
+    figure.savefig(png_path, dpi=80)
+    plt.close(figure)

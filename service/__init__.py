@@ -1,0 +1,1 @@
+"""The HTTP service, its queue and its workers."""

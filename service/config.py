@@ -1,0 +1,70 @@
+"""Settings: environment variables `FACE_…`, overridden by the command line; an argument everywhere, never a global."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import ByteSize, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with the environment variable `FACE_` + the name in capitals.
+
+    Sizes take units ("32MiB"); durations are seconds. Raises pydantic's ValidationError for a bad value.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="FACE_", extra="ignore", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    data_dir: Path = Path("~/.local/share/allinone-face")
+    redis_url: str | None = None
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field((), description="origins, separated by commas")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    weights: Path | None = None
+    device: Device = "cpu"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    proposals: Literal["dense", "selective-search"] = "dense"
+
+    max_bytes: ByteSize = Field(ByteSize(32 << 20), gt=0, description="one image, compressed")
+    max_pixels: int = Field(100_000_000, gt=0, description="one image, decoded")
+    max_images: int = Field(16, gt=0, description="images in one request")
+    max_request_bytes: ByteSize = Field(ByteSize(64 << 20), gt=0, description="one request's body")
+    upload_timeout: float = Field(60, gt=0, description="until a request's body has arrived")
+    timeout: float = Field(30, gt=0, description="from the body's arrival to the answer")
+
+    queue_size: int = Field(256, gt=0, description="images accepted and not yet answered")
+    queue_bytes: ByteSize = Field(ByteSize(512 << 20), gt=0, description="their compressed bytes")
+    batch_images: int = Field(16, gt=0, description="images in one call of the model")
+    batch_pixels: int = Field(16_000_000, gt=0, description="their pixels; a larger image goes alone")
+    batch_linger: float = Field(0.004, ge=0, le=0.1, description="longest wait for images still being decoded")
+    decode_threads: int = Field(2, gt=0)
+    shutdown_grace: float = Field(30, gt=0, description="for requests under way when told to stop")
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _listed(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not origin.startswith(("http://", "https://")) or origin.rstrip("/") != origin:
+                raise ValueError(f"an origin is like https://example.org, not {origin!r}")
+        return value
+
+    @field_validator("data_dir", "weights")
+    @classmethod
+    def _expand(cls, value: Path | None) -> Path | None:
+        return value.expanduser() if value else None
+
+
+def explain(error: ValidationError) -> str:
+    """One line for each bad setting, with the name its user knows it by."""
+    return "\n".join(f"FACE_{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())

@@ -1,0 +1,47 @@
+"""The service's Prometheus metrics, one registry an application; labels have few values and no personal data."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+STAGES = ("decode", "queue_wait", "batch_wait", "propose", "network", "post")
+
+
+class Metrics:
+    """The metrics, as attributes. The worker's are empty in an API that has its workers elsewhere."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        here = self.registry
+        self.requests = Histogram(
+            "face_request_duration_seconds",
+            "HTTP requests",
+            ("route", "method", "status"),
+            buckets=SECONDS,
+            registry=here,
+        )
+        self.request_bytes = Counter("face_request_bytes_total", "Bytes of request bodies", registry=here)
+        self.stages = Histogram(
+            "face_stage_duration_seconds", "Stages of analysis", ("stage",), buckets=SECONDS, registry=here
+        )
+        self.batch_size = Histogram(
+            "face_batch_size", "Images in one call of the model", buckets=(1, 2, 4, 8, 16, 32, 64), registry=here
+        )
+        self.queue_depth = Gauge("face_queue_depth", "Images accepted and not finished", registry=here)
+        self.queue_oldest_age = Gauge(
+            "face_queue_oldest_age_seconds", "Age of the oldest image no worker holds", registry=here
+        )
+        self.rejected = Counter("face_rejected_total", "Requests and images refused", ("reason",), registry=here)
+        self.faces = Counter("face_faces_total", "Faces found", registry=here)
+        self.images = Counter("face_images_total", "Images analysed", registry=here)
+        self.worker_up = Gauge("face_worker_up", "Workers alive", registry=here)
+        self.model = Gauge(
+            "face_model_info", "The model that answers", ("digest", "preset", "device", "dtype"), registry=here
+        )
+        for stage in STAGES:
+            self.stages.labels(stage)
+
+    def render(self) -> bytes:
+        """The text format that Prometheus scrapes."""
+        return generate_latest(self.registry)

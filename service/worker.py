@@ -1,0 +1,253 @@
+"""From the queue through the model and back; one Worker a device.
+
+claim → [gate] → decode (threads) → [queue] → Analyzer (one thread) → wire, finish (one thread)
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from queue import Queue
+from typing import Any
+
+import torch
+
+from model.landmarks import NAMES
+from model.pipeline import Analyzer, AnalyzerConfig, Limits
+from model.structures import Faces
+from service import images
+from service.batching import Gate, arrivals, batches
+from service.broker import Job, Result, WorkerInfo, WorkerSide
+from service.config import Settings
+from service.errors import AnalysisFailed, DeadlineExceeded, ServiceError
+from service.metrics import Metrics
+from service.schemas import Analysis, Box, Face, Landmark, Options, Pose
+
+NETWORK = ("detect", "align", "attributes")  # the Analyzer's stages that the metrics call `network`
+
+log = logging.getLogger(__name__)
+
+
+def load_analyzer(settings: Settings) -> Analyzer:
+    """The model as the settings ask for. Raises FileNotFoundError, CheckpointError or ValueError."""
+    if settings.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {settings.device}: no CUDA device is there")
+    return Analyzer(
+        AnalyzerConfig(
+            weights=settings.weights, device=settings.device, dtype=settings.dtype, proposals=settings.proposals
+        )
+    )
+
+
+def limits(options: Options) -> Limits:
+    """The model's limits from a caller's options; what the caller left out is the model's own."""
+    chosen = options.model_dump(include={"min_size", "max_faces", "min_score"}, exclude_none=True)
+    return Limits(**chosen)
+
+
+def wire(faces: Faces, width: int, height: int, options: Options) -> dict[str, Any]:
+    """Tensors to what JSON and msgpack can carry, rounded (see schemas.Analysis). The only place that does it."""
+    columns = {
+        "box": faces.boxes, "score": faces.scores, "points": faces.landmarks, "visibility": faces.visibility,
+        "pose": faces.pose, "smile": faces.smile, "female": faces.female, "age": faces.age,
+    }  # fmt: skip
+    if options.descriptor:
+        columns["descriptor"] = faces.descriptor
+    rows = {name: column.float().cpu().tolist() for name, column in columns.items()}
+    found = [_face({name: row[i] for name, row in rows.items()}, options.landmarks) for i in range(len(faces))]
+    return Analysis(width=width, height=height, faces=found).model_dump(exclude_none=True)
+
+
+def _face(row: dict[str, Any], landmarks: bool) -> Face:
+    x1, y1, x2, y2 = row["box"]
+    roll, pitch, yaw = row["pose"]
+    marks = zip(NAMES, row["points"], row["visibility"], strict=True)
+    return Face(
+        box=Box(x=x1, y=y1, width=x2 - x1, height=y2 - y1),
+        score=_share(row["score"]),
+        landmarks=[Landmark(name=n, x=x, y=y, visibility=_share(v)) for n, (x, y), v in marks] if landmarks else None,
+        pose=Pose(roll=roll, pitch=pitch, yaw=yaw),
+        smile=_share(row["smile"]),
+        gender="female" if row["female"] >= 0.5 else "male",
+        female=_share(row["female"]),
+        age=row["age"],
+        descriptor=row.get("descriptor"),
+    )
+
+
+def _share(value: float) -> float:
+    """A probability, with float error beyond 0 and 1 cut off; NaN stays and is refused by the schema."""
+    return value if math.isnan(value) else min(1.0, max(0.0, value))
+
+
+@contextmanager
+def running(worker: Worker, grace: float, on_end: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Let the worker work in a thread of its own; at the end it has `grace` seconds to finish what it holds."""
+
+    def work() -> None:
+        try:
+            worker.run()
+        finally:
+            on_end()
+
+    thread = threading.Thread(target=work, name="worker", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        worker.stop()
+        thread.join(grace)
+
+
+@dataclass
+class Task:
+    """A job on its way through the worker."""
+
+    job: Job
+    image: images.Pixels | None = None
+    faces: Faces | None = None
+    error: ServiceError | None = None
+    ready: float = 0.0  # time.monotonic() when decoded
+    timings: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def pixels(self) -> int:
+        """Of the image's header, the same before and after decoding."""
+        return self.job.pixels
+
+
+class Worker:
+    """Claims jobs until told to stop, then finishes what it holds."""
+
+    def __init__(self, broker: WorkerSide, analyzer: Analyzer, settings: Settings, metrics: Metrics) -> None:
+        self._broker, self._analyzer, self._settings, self._metrics = broker, analyzer, settings, metrics
+        self._gate = Gate(2 * settings.batch_images, 2 * settings.batch_pixels)
+        self._decoded: Queue[Task | None] = Queue()
+        self._decoding = 0
+        self._lock = threading.Lock()
+        self._stopping, self._ended = threading.Event(), False
+
+    def stop(self) -> None:
+        """Claim nothing more; run() returns when all that is held is finished."""
+        self._stopping.set()
+
+    @property
+    def failed(self) -> bool:
+        """Whether run() ended without being told to."""
+        return self._ended and not self._stopping.is_set()
+
+    def run(self) -> None:
+        """Work until stop() is called. Raises RuntimeError when the device thread dies."""
+        device = threading.Thread(target=self._analyze_forever, name="device", daemon=True)
+        device.start()
+        self._broker.announce(WorkerInfo(uuid.uuid4().hex, self._analyzer.digest, self._analyzer.info))
+        log.info("worker ready", extra={"model": self._analyzer.digest})
+        with ThreadPoolExecutor(self._settings.decode_threads, "decode") as pool:
+            while not self._stopping.is_set() and device.is_alive():
+                for job in self._broker.claim(self._gate.room(), 0.25):
+                    self._gate.enter(job.pixels)
+                    with self._lock:
+                        self._decoding += 1
+                    pool.submit(self._decode, Task(job))
+            self._broker.leave()
+        self._decoded.put(None)
+        device.join()
+        self._ended = True
+        if self.failed:
+            raise RuntimeError("the device thread ended by itself")
+        log.info("worker drained")
+
+    def _decode(self, task: Task) -> None:
+        started = time.monotonic()
+        task.timings["queue_wait"] = started - task.job.submitted
+        if not self._is_late(task):
+            task.error = self._attempt([task], lambda: setattr(task, "image", images.decode(task.job.image)))
+        task.ready = time.monotonic()
+        task.timings["decode"] = task.ready - started
+        with self._lock:
+            self._decoding -= 1
+        self._decoded.put(task)
+
+    def _attempt(self, tasks: Sequence[Task], step: Callable[[], None]) -> ServiceError | None:
+        """Do one step for these tasks; what it raised, as an answer for the caller."""
+        try:
+            step()
+        except ServiceError as error:
+            return error
+        except Exception:
+            requests = sorted({task.job.request_id for task in tasks})
+            log.exception("a step of the analysis failed", extra={"images": len(tasks), "request_ids": requests})
+            return AnalysisFailed()
+        return None
+
+    def _is_late(self, task: Task) -> bool:
+        if time.monotonic() > task.job.deadline:
+            task.error = DeadlineExceeded()
+        return task.error is not None
+
+    def _analyze_forever(self) -> None:
+        stream = arrivals(self._decoded, self._settings.batch_linger, lambda: self._decoding > 0)
+        with ThreadPoolExecutor(1, "post") as post:
+            for batch in batches(stream, self._settings.batch_images, self._settings.batch_pixels):
+                gone = self._broker.cancelled([task.job.id for task in batch])
+                wanted = [task for task in batch if task.job.id not in gone and not self._is_late(task)]
+                if wanted:
+                    self._analyze(wanted)
+                post.submit(self._finish, batch)
+
+    def _analyze(self, tasks: Sequence[Task]) -> None:
+        """One call of the model; if it fails, its halves, so that one bad image harms no other."""
+        started = time.monotonic()
+        timings: dict[str, float] = {}
+        error = self._attempt(tasks, lambda: self._call_model(tasks, timings))
+        if error and len(tasks) > 1:
+            half = len(tasks) // 2
+            self._analyze(tasks[:half])
+            self._analyze(tasks[half:])
+            return
+        self._metrics.batch_size.observe(len(tasks))
+        self._metrics.stages.labels("propose").observe(timings.get("propose", 0.0))
+        self._metrics.stages.labels("network").observe(sum(timings.get(name, 0.0) for name in NETWORK))
+        for task in tasks:
+            task.error = error
+            task.timings |= timings | {"batch_wait": started - task.ready}
+
+    def _call_model(self, tasks: Sequence[Task], timings: dict[str, float]) -> None:
+        pixels = [task.image for task in tasks if task.image is not None]
+        found = self._analyzer.analyze(pixels, [limits(task.job.options) for task in tasks], timings)
+        for task, faces in zip(tasks, found, strict=True):
+            task.faces = faces
+
+    def _finish(self, batch: Sequence[Task]) -> None:
+        started = time.monotonic()
+        try:
+            self._broker.finish([self._result(task) for task in batch])
+        finally:
+            for task in batch:
+                task.image = None  # the gate's word for its memory, whoever still holds the task
+                self._gate.leave(task.pixels)
+        for task in batch:
+            for stage in ("queue_wait", "decode", "batch_wait"):
+                if stage in task.timings:
+                    self._metrics.stages.labels(stage).observe(task.timings[stage])
+        self._metrics.stages.labels("post").observe(time.monotonic() - started)
+
+    def _result(self, task: Task) -> Result:
+        analysis: dict[str, Any] = {}
+        if task.error is None and task.faces is not None and task.image is not None:
+            faces, (height, width) = task.faces, task.image.shape[:2]
+            task.error = self._attempt([task], lambda: analysis.update(wire(faces, width, height, task.job.options)))
+        if analysis:
+            self._metrics.images.inc()
+            self._metrics.faces.inc(len(analysis["faces"]))
+            return Result(task.job.id, self._analyzer.digest, analysis, timings=task.timings)
+        error = task.error or DeadlineExceeded("nobody waits for this image any more")
+        self._metrics.rejected.labels(error.code).inc()
+        return Result(task.job.id, self._analyzer.digest, code=error.code, detail=error.detail, timings=task.timings)

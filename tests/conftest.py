@@ -1,0 +1,66 @@
+"""A tiny random checkpoint that every area can run the whole pipeline with."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model import checkpoint, geometry, landmarks
+from model.network import AllInOne, NetworkConfig
+from model.proposals import ProposalNetwork
+
+TINY = NetworkConfig(
+    trunk="residual",
+    input_size=150,
+    channels=(4, 8, 8, 8, 8, 8, 8),
+    local=("detection", "landmarks", "visibility", "pose", "smile"),
+    deep=("gender", "age"),
+    identity=True,
+    tap_width=8,
+    fuse_width=8,
+    fuse_blocks=1,
+    local_width=16,
+    head_width=8,
+    deep_widths=(8, 8),
+    identity_width=0,
+)
+"""The topology that ships, a few channels wide."""
+
+
+def write_tiny_checkpoint(path: Path, face_logit: float = 4.0, seed: int = 0) -> Path:
+    """A checkpoint with random weights that takes most regions for faces (for none with a very negative logit).
+
+    Its landmarks are the canonical face in the region, moved a little by the pixels.
+    """
+    torch.manual_seed(seed)
+    network, proposals = AllInOne(TINY), ProposalNetwork()
+    canonical = torch.from_numpy(landmarks.CANONICAL)
+    low, high = geometry.box_from_landmarks(canonical[None])[0].view(2, 2)
+    with torch.no_grad():
+        network.local_heads["detection"][-1].bias.copy_(torch.tensor([0.0, face_logit]))
+        network.local_heads["landmarks"][-1].bias.copy_(((canonical - (low + high) / 2) / (high - low)).flatten())
+        proposals.out.bias[0] = -1.0
+    config = {"network": checkpoint.network_config(network), "preset": "tiny"}
+    parts = {"network": checkpoint.inference_state(network), "proposals": proposals.state_dict()}
+    checkpoint.save(path, parts, config)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Path of a tiny random checkpoint, network and proposals."""
+    return write_tiny_checkpoint(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
+
+
+@pytest.fixture(scope="session")
+def faceless_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, but nothing is a face to it."""
+    return write_tiny_checkpoint(tmp_path_factory.mktemp("weights") / "faceless.safetensors", face_logit=-20.0)
+
+
+@pytest.fixture(scope="session")
+def noise() -> np.ndarray:
+    """A photo of nothing, uint8 [96, 128, 3]: blobs of random colour."""
+    rng = np.random.default_rng(0)
+    return np.repeat(np.repeat(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8), 8, axis=0), 8, axis=1)

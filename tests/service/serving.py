@@ -1,0 +1,83 @@
+"""A real server on a real port, with its broker in reach."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+import uvicorn
+
+from service.app import create_app
+from service.broker import Job, Result, WorkerInfo
+from service.broker.local import LocalBroker
+from service.config import Settings
+from service.metrics import Metrics
+
+
+@dataclass
+class Served:
+    """A running server."""
+
+    url: str
+    client: httpx.Client
+    broker: LocalBroker
+    metrics: Metrics
+
+
+@contextmanager
+def serve(settings: Settings) -> Iterator[Served]:
+    """The API on a free port, without a worker."""
+    broker, metrics = LocalBroker(settings.queue_size, settings.queue_bytes), Metrics()
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(create_app(settings, broker, metrics), log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    try:
+        with httpx.Client(base_url=url, timeout=60) as client:
+            until(lambda: server.started)
+            yield Served(url, client, broker, metrics)
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listening.close()
+
+
+def until(holds: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait until it holds, or fail."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it never held"
+        time.sleep(0.01)
+
+
+@contextmanager
+def answering(broker: LocalBroker, answer: Callable[[Job], Result]) -> Iterator[list[Job]]:
+    """The test itself is the worker: every job gets what `answer` makes of it; yields the jobs seen."""
+    stop, seen = threading.Event(), []
+    broker.announce(WorkerInfo("test", "0" * 64, {"preset": "none", "device": "cpu", "dtype": "float32"}))
+
+    def work() -> None:
+        while not stop.is_set():
+            for job in broker.claim(4, 0.05):
+                seen.append(job)
+                broker.finish([answer(job)])
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        thread.join()
+        broker.leave()
+
+
+def nothing_found(job: Job) -> Result:
+    """An image without a face."""
+    analysis = {"width": 8, "height": 6, "faces": []}
+    return Result(job.id, "0" * 64, analysis, timings={"decode": 0.001, "propose": 0.002})
