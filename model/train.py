@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
 from torch.optim import AdamW
 from tqdm import tqdm
 
@@ -40,7 +39,7 @@ class Recipe:
     preset: str
     data: dict[str, Any]
     steps: int
-    start: Literal["teacher"] | None = None  # identity weights that the trunk starts from
+    start: str | None = None  # "teacher", the identity network the trunk starts from, or the path of a checkpoint
     lr: float = 1e-3
     shared_lr: float = 1e-4  # of the trunk
     warmup: int = 200  # steps of rising rate
@@ -75,9 +74,11 @@ def read_recipe(path: Path) -> Recipe:
     ):
         if unknown := set(given) - known:
             raise ValueError(f"{path.name}: unknown fields {sorted(part + name for name in unknown)}")
-    for name, allowed in (("preset", list(PRESETS)), ("start", [None, "teacher"]), ("precision", list(_PRECISIONS))):
+    for name, allowed in (("preset", list(PRESETS)), ("precision", list(_PRECISIONS))):
         if name in raw and raw[name] not in allowed:
             raise ValueError(f"{path.name}: {name} must be one of {allowed}, not {raw[name]!r}")
+    if raw.get("start") not in (None, "teacher") and not str(raw["start"]).endswith(".safetensors"):
+        raise ValueError(f"{path.name}: start must be null, 'teacher' or a .safetensors file, not {raw['start']!r}")
     return Recipe(**raw)
 
 
@@ -160,14 +161,17 @@ class Run:
         return network.eval()
 
 
-def build(recipe: Recipe, subjects: int, centre: Tensor | None) -> AllInOne:
-    """The recipe's network, seeded, with the start it names."""
+def build(recipe: Recipe, subjects: int) -> AllInOne:
+    """The recipe's network, seeded, with the start it names. fc8 always starts afresh."""
     torch.manual_seed(recipe.seed)
     config = PRESETS[recipe.preset]
     config = NetworkConfig(**{**asdict(config), "subjects": subjects if config.identity else 0})
     network = AllInOne(config)
     if recipe.start == "teacher":
-        load_teacher(network, shared_dir() / "data" / "teacher" / "dlib_resnet.npz", centre, recipe.seed)
+        load_teacher(network, shared_dir() / "data" / "teacher" / "dlib_resnet.npz", recipe.seed)
+    elif recipe.start:
+        started = checkpoint.load(Path(recipe.start).expanduser()).part("network")
+        network.load_state_dict(network.state_dict() | started)
     return network
 
 
@@ -243,7 +247,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     config = mixture.MixtureConfig(**recipe.data, seed=recipe.seed)
     data = mixture.load(config, PRESETS[recipe.preset].input_size)
-    run = Run(recipe, build(recipe, data.subjects, torch.from_numpy(data.centre)), arguments.device)
+    run = Run(recipe, build(recipe, data.subjects), arguments.device)
     if (arguments.out / "state.pt").is_file():
         run.restore(torch.load(arguments.out / "state.pt", map_location=arguments.device, weights_only=True))
         print(f"resumed at step {run.step}")

@@ -105,12 +105,11 @@ _TEACHER_NAMES = {
 """The teacher's block → where it stands in the stages."""
 
 
-def load_teacher(network: AllInOne, path: Path, centre: Tensor | None = None, seed: int = 0) -> None:
+def load_teacher(network: AllInOne, path: Path, seed: int = 0) -> None:
     """Start a `residual` network from dlib's face recognition ResNet (an .npz of folded convolutions, CC0).
 
-    fc7 and the linear map after it are set so that embedding(descriptor) is the teacher's 128-d descriptor less
-    `centre` [128] (its mean over faces, which carries no identity); the descriptor's other 384 directions start as
-    small random projections. Raises FileNotFoundError without the file, ValueError where it does not fit.
+    fc7 and the linear map after it are set so that embedding(descriptor) is the teacher's 128-d descriptor; the
+    descriptor's other 384 directions start as small random projections. Raises FileNotFoundError without the file, ValueError where it does not fit.
     """
     if network.config.trunk != "residual" or network.identity is None:
         raise ValueError("only a residual network with an identity branch can start from the teacher")
@@ -127,7 +126,7 @@ def load_teacher(network: AllInOne, path: Path, centre: Tensor | None = None, se
         network.stages.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"the teacher does not fit the network: {error}") from error
-    _start_identity(network, _array(teacher, "fc.weight"), centre, seed)
+    _start_identity(network, _array(teacher, "fc.weight"), seed)
 
 
 def _array(teacher: Mapping[str, Tensor], name: str) -> Tensor:
@@ -136,7 +135,7 @@ def _array(teacher: Mapping[str, Tensor], name: str) -> Tensor:
     return teacher[name]
 
 
-def _start_identity(network: AllInOne, projection: Tensor, centre: Tensor | None, seed: int) -> None:
+def _start_identity(network: AllInOne, projection: Tensor, seed: int) -> None:
     branch = network.identity
     assert branch is not None
     size, width = branch.fc7.weight.shape
@@ -146,5 +145,5 @@ def _start_identity(network: AllInOne, projection: Tensor, centre: Tensor | None
     noise = torch.randn(free.shape[1], width, generator=generator) * projection.std() * 0.2
     with torch.no_grad():
         branch.fc7.weight.copy_(known @ projection + free @ noise)
-        branch.fc7.bias.copy_(-known @ centre if centre is not None else torch.zeros(size))
+        branch.fc7.bias.zero_()
         branch.embedding.weight.copy_(known.T)

@@ -20,7 +20,7 @@ from model.network import AllInOne
 def validate(
     network: AllInOne, batches: Mapping[str, Sequence[Batch]], device: str, precision: str
 ) -> dict[str, float]:
-    """Figures by name: MAE in years and degrees, NME and accuracies as shares, TAR at FAR 1e-2 between subjects."""
+    """Figures by name: MAE in years and degrees, NME and accuracies as shares, TAR at FAR 1e-3 between subjects."""
     figures: dict[str, float] = {}
     for name, part in batches.items():
         outputs, labels = _run(network, part, device, precision)
@@ -35,7 +35,7 @@ def score(figures: Mapping[str, float]) -> float:
         "utkface_female_accuracy": (0.97, 0.925),
         "celeba_female_accuracy": (0.993, 0.97),
         "celeba_smile_accuracy": (0.935, 0.88),
-        "celeba_tar": (1.0, 0.9),
+        "celeba_tar": (0.9, 0.8),
         "helen_nme": (0.029, 0.045),
         "regions_pose_mae": (3.5, 5.0),
         "regions_detection_accuracy": (1.0, 0.98),
@@ -85,7 +85,7 @@ def _figures(outputs: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> dic
 
 
 def _verification(descriptors: Tensor, labels: Mapping[str, Tensor]) -> dict[str, float]:
-    """TAR at FAR 1e-2 by the labels' `person`, and the mean cosine to the teacher's embedding."""
+    """TAR at FAR 1e-3 by the labels' `person`, and the mean cosine to the teacher's embedding."""
     person = labels.get("person")
     if person is None:
         return {}
@@ -96,7 +96,7 @@ def _verification(descriptors: Tensor, labels: Mapping[str, Tensor]) -> dict[str
     scores = similarity[pairs[0], pairs[1]]
     if not same.any() or same.all():
         return {}
-    threshold = scores[~same].quantile(0.99) if (~same).sum() < 2**24 else scores[~same][: 2**24 - 1].quantile(0.99)
+    threshold = scores[~same][: 2**24 - 1].quantile(0.999)
     return {"tar": (scores[same] > threshold).float().mean().item()}
 
 

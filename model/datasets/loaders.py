@@ -35,7 +35,6 @@ class AlignedFaces:
         size: int,
         labels: Sequence[str],
         subjects: dict[str, int] | None = None,
-        centre: Array | None = None,
         jitter: float = 1.0,
         balance_age: float = 0.0,
     ) -> None:
@@ -43,7 +42,7 @@ class AlignedFaces:
         if not self.samples:
             raise ValueError("no sample with landmarks to align by")
         self.photos, self.size, self.labels = photos, size, tuple(labels)
-        self.subjects, self.centre, self.jitter = subjects or {}, centre, jitter
+        self.subjects, self.jitter = subjects or {}, jitter
         points = torch.from_numpy(np.stack([s.landmarks for s in self.samples if s.landmarks is not None])).float()
         self._matrices = geometry.alignment_matrices(points, size).double().numpy()
         self._chances = _age_chances(self.samples, balance_age) if balance_age else None
@@ -75,8 +74,7 @@ class AlignedFaces:
                 targets[label] = torch.tensor(numbers)
                 targets["person"] = torch.tensor([int(s.subject) if s.subject else -1 for s in chosen])
             elif label == "embedding":
-                centre = self.centre if self.centre is not None else np.zeros(128, np.float32)
-                rows = [np.full(128, np.nan) if s.embedding is None else s.embedding - centre for s in chosen]
+                rows = [np.full(128, np.nan) if s.embedding is None else s.embedding for s in chosen]
                 targets[label] = torch.from_numpy(np.stack(rows)).float()
             else:
                 targets[label] = torch.tensor([getattr(s, label) for s in chosen])

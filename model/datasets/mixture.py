@@ -38,12 +38,11 @@ class MixtureConfig:
 
 @dataclass(frozen=True)
 class Data:
-    """What training needs: the mixture, named validation batches, and the identity part's fixed quantities."""
+    """What training needs: the mixture, named validation batches, and the number of people to tell apart."""
 
     mixture: Mixture
     validation: dict[str, list[Batch]]
     subjects: int
-    centre: Array  # [128] mean of the teacher's descriptors over the training faces
 
 
 def photos() -> tuple[list[Sample], list[Sample]]:
@@ -53,18 +52,10 @@ def photos() -> tuple[list[Sample], list[Sample]]:
     return faces + mtfl.read() + helen.read(), empty + backgrounds.read(backgrounds.WALLPAPERS)
 
 
-def teacher_centre(faces: Sequence[Sample]) -> Array:
-    """Mean [128] of the teacher's descriptors over the training faces."""
-    rows = [s.embedding for s in faces if s.split == "train" and s.embedding is not None]
-    mean: Array = np.mean(np.stack(rows), axis=0).astype(np.float32)
-    return mean
-
-
 def load(config: MixtureConfig, size: int) -> Data:
     """Reads every set, decodes once, and builds the loaders. Raises FileNotFoundError naming what is missing."""
     faces, empty = photos()
     store = PhotoStore(faces + empty)
-    centre = teacher_centre(faces)
     train = [s for s in faces if s.split == "train"]
     numbers = {name: i for i, name in enumerate(sorted({s.subject for s in train if s.subject}))}
     val = [s for s in faces if s.split == "val"]
@@ -72,7 +63,7 @@ def load(config: MixtureConfig, size: int) -> Data:
     def aligned(part: Sequence[Sample], name: str, jitter: float) -> AlignedFaces:
         chosen = [s for s in part if s.source.startswith(name)]
         balance = config.balance_age if name == "utkface" and jitter else 0.0
-        return AlignedFaces(chosen, store, size, _ALIGNED[name], numbers, centre, jitter, balance)
+        return AlignedFaces(chosen, store, size, _ALIGNED[name], numbers, jitter, balance)
 
     hard = _hard_negatives(config.hard_negatives)
     weights, validation_size = config.region_weights, config.validation_size
@@ -89,7 +80,7 @@ def load(config: MixtureConfig, size: int) -> Data:
     )
     validation["helen"] = _chunks(Regions([s for s in val if s.source == "helen"], [], store, size), validation_size)
     validation["regions"] = [*_chunks(val_regions, validation_size), val_regions.exact_negatives(validation_size)]
-    return Data(mixture, validation, len(numbers), centre)
+    return Data(mixture, validation, len(numbers))
 
 
 def _chunks(loader: AlignedFaces | Regions, count: int, chunk: int = 64) -> list[Batch]:

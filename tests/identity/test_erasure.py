@@ -117,7 +117,7 @@ def test_redis_forgets_after_its_file_is_rewritten(options, faces):
             time.sleep(0.05)
         assert gallery.collection("secret society").subjects == 40
         memory = io.BytesIO()
-        for key in server.client.keys():
+        for key in server.client.scan_iter():
             memory.write(key + server.client.dump(key))
         assert not [piece for piece in clear if piece in memory.getvalue()]
         gallery.close()

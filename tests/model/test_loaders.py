@@ -258,8 +258,7 @@ LABELS = ("age", "female", "subject", "embedding")
 
 def test_aligned_chips_are_the_canonical_face(drawn):
     faces, _, store = drawn
-    centre = np.full(128, 0.5, np.float32)
-    loader = AlignedFaces(faces, store, SIZE, LABELS, {"0": 0, "2": 1}, centre)
+    loader = AlignedFaces(faces, store, SIZE, LABELS, {"0": 0, "2": 1})
     batch = loader.exact([0, 3, 5])
     for crop in batch["crops"]:
         assert_dots(crop, landmarks.CANONICAL * SIZE, mirrored=False)
@@ -267,7 +266,7 @@ def test_aligned_chips_are_the_canonical_face(drawn):
     assert batch["female"].tolist() == [0, 1, 1]
     assert batch["subject"].tolist() == [0, -1, 1]
     assert batch["person"].tolist() == [0, 1, 2]
-    torch.testing.assert_close(batch["embedding"][1], torch.from_numpy(faces[3].embedding) - 0.5)
+    torch.testing.assert_close(batch["embedding"][1], torch.from_numpy(faces[3].embedding))
     assert set(batch) == {"crops", *LABELS, "person"}
 
 
@@ -429,7 +428,6 @@ def test_the_whole_mixture_of_a_recipe(world):
     assert set(data.mixture.loaders) == set(shares)
     trained = {s.subject for name in CELEBA for s in celeba.read(name) if s.split == "train"}
     assert data.subjects == len(trained) > 10
-    assert data.centre.shape == (128,)
     seen = dict(map(data.mixture.batch, range(30)))
     assert set(seen) == set(shares)
     assert set(seen["utkface"]) == {"crops", "age", "female", "embedding"}

@@ -255,11 +255,11 @@ def test_the_command_trains_validates_saves_and_resumes(world, tiny_preset, monk
 
 def test_a_start_needs_its_teacher(world):
     with pytest.raises(FileNotFoundError, match="dlib_resnet"):
-        build(Recipe("residual", {}, 1, start="teacher"), 3, None)
+        build(Recipe("residual", {}, 1, start="teacher"), 3)
 
 
 def test_seeds(monkeypatch, tiny_preset):
-    networks = [build(Recipe("tiny", {}, 1, seed=seed), 3, None) for seed in (0, 0, 1)]
+    networks = [build(Recipe("tiny", {}, 1, seed=seed), 3) for seed in (0, 0, 1)]
     first, same, other = (network.local.fc.weight for network in networks)
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
@@ -301,7 +301,7 @@ GOOD = {"preset": "residual", "steps": 3, "data": {"batch_size": 2, "shares": {"
         ({"data": {"batch": 1}}, r"unknown fields \['data\.batch'\]"),
         ({"data": {"batch_size": 1, "shares": {"lfw": 1}}}, r"unknown fields \['data\.shares\.lfw'\]"),
         ({"preset": "vgg"}, "preset must be one of .*'vgg'"),
-        ({"start": "techer"}, "start must be one of .*'techer'"),
+        ({"start": "techer"}, "start must be null, .*'techer'"),
         ({"precision": "bf16"}, "precision must be one of .*'bf16'"),
     ],
 )
@@ -378,7 +378,7 @@ def test_verification_of_descriptors():
 
 
 def test_the_score_is_0_at_the_aims_and_1_less_a_floor_away():
-    assert score({"utkface_age_mae": 3.9, "celeba_tar": 1.0}) == pytest.approx(0)
+    assert score({"utkface_age_mae": 3.9, "celeba_tar": 0.9}) == pytest.approx(0)
     assert score({"utkface_age_mae": 5.0}) == pytest.approx(-1)
     assert score({"celeba_smile_accuracy": 0.88}) == pytest.approx(-1)
     assert score({"celeba_smile_accuracy": 0.88, "utkface_age_mae": 3.9, "other": 9}) == pytest.approx(-0.5)
