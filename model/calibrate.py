@@ -7,7 +7,7 @@ test people; with --photos DIR a customer's own, DIR/PERSON/PHOTO, the largest f
 from __future__ import annotations
 
 import argparse
-import json
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model import checkpoint, tpe
+from model import checkpoint, identity
 from model.calibration import Calibration, all_pairs, calibrate
 from model.datasets.store import read_photo
 from model.describe import celeba_people
@@ -26,19 +26,6 @@ PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 BATCH = 16
 
 Vectors = NDArray[np.float32]
-
-
-def score_name(loaded: checkpoint.Checkpoint) -> str:
-    """'tpe' for a checkpoint with that part, else 'cosine'."""
-    return "tpe" if f"{tpe.PART}.weight" in loaded.tensors else "cosine"
-
-
-def vectors(loaded: checkpoint.Checkpoint, descriptors: Vectors) -> Vectors:
-    """What is compared, [N, 128] by the checkpoint's TPE or [N, 512] without one, of descriptors [N, 512]."""
-    if score_name(loaded) == "cosine":
-        return descriptors
-    weight = loaded.part(tpe.PART)["weight"]
-    return np.asarray(tpe.project(weight, torch.from_numpy(descriptors)).numpy())
 
 
 def folder_descriptors(analyzer: Analyzer, folder: Path) -> tuple[Vectors, NDArray[np.int64], list[Path]]:
@@ -83,13 +70,13 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m model.calibrate", description=__doc__)
     parser.add_argument("--weights", type=Path, default=checkpoint.SHIPPED)
     parser.add_argument("--photos", type=Path, metavar="DIR", help="own photos, DIR/PERSON/PHOTO")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the calibration as JSON")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the calibration as JSON, for FACE_CALIBRATION")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write it as a part, to be joined by model.checkpoint")
     parser.add_argument("--device", default="cpu")
     chosen = parser.parse_args(words)
     try:
         loaded = checkpoint.load(chosen.weights)
-        checked = None
+        compared, checked = identity.of(dataclasses.replace(loaded, config={})), None
         if chosen.photos:
             analyzer = Analyzer(AnalyzerConfig(chosen.weights, chosen.device))
             descriptors, subjects, empty = folder_descriptors(analyzer, chosen.photos)
@@ -99,14 +86,14 @@ def main(words: Sequence[str] | None = None) -> int:
             people = celeba_people(loaded, chosen.device)
             val, test = people.of("val"), people.of("test")
             descriptors, subjects = val.descriptors, val.subjects
-            checked = vectors(loaded, test.descriptors), test.subjects
-        found = calibrate(vectors(loaded, descriptors), subjects, score_name(loaded))
+            checked = compared.vectors(torch.from_numpy(test.descriptors)), test.subjects
+        found = calibrate(compared.vectors(torch.from_numpy(descriptors)), subjects, compared.score)
     except (FileNotFoundError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     sys.stdout.write(summary(found, checked) + "\n")
     if chosen.json:
-        chosen.json.write_text(json.dumps(found.as_dict(), indent=1) + "\n")
+        identity.write_calibration(chosen.json, loaded.digest, found)
     if chosen.out:
         checkpoint.save(chosen.out, {}, {"calibration": found.as_dict()})
     return 0

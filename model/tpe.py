@@ -127,9 +127,32 @@ def _pairs(people: list[Tensor], count: int, generator: torch.Generator) -> tupl
     return first, second
 
 
-def project(weight: Tensor, descriptors: Tensor) -> Tensor:
-    """W x [N, n] of descriptors [N, D]; not of unit length, so that they can still be pooled."""
-    return F.linear(descriptors, weight)
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """W (x − mean): W [n, D] and the training people's mean descriptor [D], which is 0 for one learnt without it."""
+
+    weight: Tensor
+    mean: Tensor
+
+    def project(self, descriptors: Tensor) -> Tensor:
+        """[N, n] of descriptors [N, D]; not of unit length, so that they can still be pooled."""
+        return F.linear(descriptors - self.mean, self.weight)
+
+    def part(self) -> dict[str, Tensor]:
+        """As a part of a checkpoint."""
+        return {"weight": self.weight, "mean": self.mean}
+
+    @classmethod
+    def of(cls, loaded: checkpoint.Checkpoint) -> Embedding | None:
+        """That of a checkpoint, None when it has none. Raises CheckpointError for unfit tensors."""
+        if f"{PART}.weight" not in loaded.tensors:
+            return None
+        part = loaded.part(PART)
+        weight, mean = part["weight"], part.get("mean")
+        mean = torch.zeros(weight.shape[-1]) if mean is None else mean
+        if weight.ndim != 2 or mean.shape != weight.shape[1:]:
+            raise checkpoint.CheckpointError(f"{PART}: weight {tuple(weight.shape)}, mean {tuple(mean.shape)}")
+        return cls(weight, mean)
 
 
 def true_accepts(vectors: NDArray[np.floating], subjects: NDArray[np.int64], far: float = FAR) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ByteSize, Field, ValidationError, field_validator
+from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
@@ -27,9 +27,17 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     weights: Path | None = None
+    calibration: Path | None = Field(None, description="thresholds from own photos, by `allinone-face calibrate`")
     device: Device = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     proposals: Literal["dense", "selective-search"] = "dense"
+
+    api_keys: Literal["auto", "on", "off"] = Field("auto", description="auto: on when listening outside loopback")
+    master_key: SecretStr | None = Field(None, description="32 bytes in base64; several open, the first seals")
+    master_key_file: Path | None = None
+    min_quality: float = Field(0.25, ge=0, le=1, description="of a face that is enrolled")
+    far: float = Field(1e-3, gt=0, le=0.5, description="false accept rate of `matched` in 1:1")
+    fpir: float = Field(0.01, gt=0, le=0.5, description="share of strangers whose search may match in 1:N")
 
     max_bytes: ByteSize = Field(ByteSize(32 << 20), gt=0, description="one image, compressed")
     max_pixels: int = Field(100_000_000, gt=0, description="one image, decoded")
@@ -59,7 +67,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"an origin is like https://example.org, not {origin!r}")
         return value
 
-    @field_validator("data_dir", "weights")
+    @field_validator("data_dir", "weights", "calibration", "master_key_file")
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value else None

@@ -32,6 +32,12 @@ class Options(BaseModel):
     landmarks: bool = Field(True, description="answer with the 21 landmarks")
 
 
+class JobOptions(Options):
+    """What travels with a job: the caller's options, and what the API itself wants of the worker."""
+
+    template: bool = Field(False, description="each face with its quality and the vector that is compared")
+
+
 class Box(BaseModel):
     """Pixels of the upright image, origin top left; may reach beyond the image."""
 

@@ -13,12 +13,13 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from queue import Queue
 from typing import Any
 
 import torch
 
+from model import checkpoint, identity, quality
 from model.landmarks import NAMES
 from model.pipeline import Analyzer, AnalyzerConfig, Limits
 from model.structures import Faces
@@ -28,7 +29,7 @@ from service.broker import Job, Result, WorkerInfo, WorkerSide
 from service.config import Settings
 from service.errors import AnalysisFailed, DeadlineExceeded, ServiceError
 from service.metrics import Metrics
-from service.schemas import Analysis, Box, Face, Landmark, Options, Pose
+from service.schemas import Analysis, Box, Face, JobOptions, Landmark, Options, Pose
 
 NETWORK = ("detect", "align", "attributes")  # the Analyzer's stages that the metrics call `network`
 
@@ -39,11 +40,20 @@ def load_analyzer(settings: Settings) -> Analyzer:
     """The model as the settings ask for. Raises FileNotFoundError, CheckpointError or ValueError."""
     if settings.device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"device {settings.device}: no CUDA device is there")
-    return Analyzer(
+    analyzer = Analyzer(
         AnalyzerConfig(
             weights=settings.weights, device=settings.device, dtype=settings.dtype, proposals=settings.proposals
         )
     )
+    if settings.calibration:
+        load_identity(analyzer, settings)
+    return analyzer
+
+
+def load_identity(analyzer: Analyzer, settings: Settings) -> identity.Identity:
+    """What the analyzer's descriptors are compared by. Raises FileNotFoundError or ValueError for a bad calibration."""
+    loaded = checkpoint.load(analyzer.config.weights or checkpoint.SHIPPED)
+    return identity.of(loaded, settings.calibration)
 
 
 def limits(options: Options) -> Limits:
@@ -128,6 +138,7 @@ class Worker:
 
     def __init__(self, broker: WorkerSide, analyzer: Analyzer, settings: Settings, metrics: Metrics) -> None:
         self._broker, self._analyzer, self._settings, self._metrics = broker, analyzer, settings, metrics
+        self._identity = load_identity(analyzer, settings)
         self._gate = Gate(2 * settings.batch_images, 2 * settings.batch_pixels)
         self._decoded: Queue[Task | None] = Queue()
         self._decoding = 0
@@ -147,7 +158,8 @@ class Worker:
         """Work until stop() is called. Raises RuntimeError when the device thread dies."""
         device = threading.Thread(target=self._analyze_forever, name="device", daemon=True)
         device.start()
-        self._broker.announce(WorkerInfo(uuid.uuid4().hex, self._analyzer.digest, self._analyzer.info))
+        info = self._analyzer.info | {"identity": self._identity.described()}
+        self._broker.announce(WorkerInfo(uuid.uuid4().hex, self._analyzer.digest, info))
         log.info("worker ready", extra={"model": self._analyzer.digest})
         with ThreadPoolExecutor(self._settings.decode_threads, "decode") as pool:
             while not self._stopping.is_set() and device.is_alive():
@@ -242,8 +254,8 @@ class Worker:
     def _result(self, task: Task) -> Result:
         analysis: dict[str, Any] = {}
         if task.error is None and task.faces is not None and task.image is not None:
-            faces, (height, width) = task.faces, task.image.shape[:2]
-            task.error = self._attempt([task], lambda: analysis.update(wire(faces, width, height, task.job.options)))
+            faces, image = task.faces, task.image
+            task.error = self._attempt([task], lambda: analysis.update(self._wired(faces, image, task.job.options)))
         if analysis:
             self._metrics.images.inc()
             self._metrics.faces.inc(len(analysis["faces"]))
@@ -251,3 +263,13 @@ class Worker:
         error = task.error or DeadlineExceeded("nobody waits for this image any more")
         self._metrics.rejected.labels(error.code).inc()
         return Result(task.job.id, self._analyzer.digest, code=error.code, detail=error.detail, timings=task.timings)
+
+    def _wired(self, faces: Faces, image: images.Pixels, options: JobOptions) -> dict[str, Any]:
+        """What wire() makes of them; with quality and vectors where the API asked for templates."""
+        analysis = wire(faces, image.shape[1], image.shape[0], options)
+        if options.template:
+            vectors = self._identity.vectors(faces.descriptor).tolist()
+            for face, found, vector in zip(analysis["faces"], quality.assess(image, faces), vectors, strict=True):
+                face["quality"] = {"overall": found.overall, "reasons": found.reasons(1.0), **asdict(found)}
+                face["vector"] = vector
+        return analysis

@@ -22,7 +22,7 @@ from service.api.uploads import Upload, read_upload, request_body
 from service.broker import ApiSide, Job, Result
 from service.config import Settings
 from service.errors import DeadlineExceeded, InvalidRequest, NotReady, ServiceError, restored
-from service.schemas import AnalysesAnswer, AnalysisAnswer, Options
+from service.schemas import AnalysesAnswer, AnalysisAnswer, JobOptions, Options
 
 router = APIRouter(tags=["faces"])
 
@@ -63,7 +63,7 @@ async def analyse(request: Request, query: Annotated[Options, Query()]) -> Respo
     upload = await read_upload(request, settings)
     options = merged(query, upload)
     arrived = time.monotonic()
-    outcomes = await _analyse(request, upload.images, options)
+    outcomes = await outcomes_of(request, upload.images, JobOptions(**options.model_dump()))
     timings = _timings([outcome for outcome in outcomes if isinstance(outcome, Result)])
     timings |= {"upload": round(1000 * (arrived - started), 2), "total": round(1000 * (time.monotonic() - started), 2)}
     return JSONResponse(_answer(outcomes, upload.several, timings))
@@ -88,8 +88,8 @@ def without_input(found: Sequence[Any]) -> list[dict[str, Any]]:
     return [{"loc": list(item["loc"]), "type": item["type"], "msg": item["msg"]} for item in found]
 
 
-async def _analyse(request: Request, photos: Sequence[bytes], options: Options) -> list[Result | ServiceError]:
-    """One outcome for each photo."""
+async def outcomes_of(request: Request, photos: Sequence[bytes], options: JobOptions) -> list[Result | ServiceError]:
+    """What became of each photo. Raises QueueFull, ClientDisconnect."""
     settings: Settings = request.app.state.settings
     probed = await run_in_threadpool(lambda: [_probe(photo, settings) for photo in photos])
     now = time.monotonic()

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from service.schemas import Options
+from service.schemas import JobOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Job:
     request_id: str
     image: bytes = field(repr=False)
     pixels: int
-    options: Options
+    options: JobOptions
     submitted: float
     deadline: float
     attempt: int = 1

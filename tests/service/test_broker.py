@@ -9,7 +9,7 @@ import pytest
 from service.broker import ApiSide, Job, Result, WorkerInfo, WorkerSide
 from service.broker.local import LocalBroker
 from service.errors import QueueFull
-from service.schemas import Options
+from service.schemas import JobOptions
 
 
 @dataclass
@@ -28,7 +28,7 @@ def broker() -> Pair:
 
 def job(name: str, size: int = 10, seconds: float = 30) -> Job:
     now = time.monotonic()
-    return Job(name, f"request-{name}", bytes(size), 100, Options(max_faces=3), now, now + seconds)
+    return Job(name, f"request-{name}", bytes(size), 100, JobOptions(max_faces=3), now, now + seconds)
 
 
 def answer(claimed: Job) -> Result:

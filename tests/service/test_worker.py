@@ -21,7 +21,7 @@ from service.broker.local import LocalBroker
 from service.config import Settings
 from service.images import decode
 from service.metrics import Metrics
-from service.schemas import AnalysesAnswer, AnalysisAnswer, Options
+from service.schemas import AnalysesAnswer, AnalysisAnswer, JobOptions
 from service.worker import Worker, limits, load_analyzer, running, wire
 from tests.service.serving import Served, serve, until
 
@@ -39,7 +39,7 @@ def served(analyzer: Analyzer) -> Iterator[Served]:
         yield served
 
 
-def job(name: str, image: bytes, options: Options, seconds: float = 60) -> Job:
+def job(name: str, image: bytes, options: JobOptions, seconds: float = 60) -> Job:
     now = time.monotonic()
     return Job(name, "r", image, 512 * 512, options, now, now + seconds)
 
@@ -73,7 +73,7 @@ def test_a_face_has_everything_about_it(served: Served, astronaut_png: bytes, an
 
 
 def test_the_service_says_what_the_analyzer_says(served: Served, astronaut_png: bytes, analyzer: Analyzer) -> None:
-    options = Options(min_score=0, min_size=1, max_faces=3, descriptor=True)
+    options = JobOptions(min_score=0, min_size=1, max_faces=3, descriptor=True)
     (faces,) = analyzer.analyze([decode(astronaut_png)], limits(options))
     body = served.client.post(f"/v1/faces?{ANY}&descriptor=true", content=astronaut_png).json()
     expected = json.loads(json.dumps(wire(faces, 512, 512, options)))
@@ -138,7 +138,7 @@ def png(value: int) -> bytes:
 
 def test_one_poisonous_image_in_a_batch_fails_alone(tiny_checkpoint: Path) -> None:
     fragile = Fragile(AnalyzerConfig(weights=tiny_checkpoint))
-    jobs = [job(str(i), png(0 if i == 5 else 100), Options()) for i in range(8)]
+    jobs = [job(str(i), png(0 if i == 5 else 100), JobOptions()) for i in range(8)]
     settings = Settings(batch_images=8, batch_linger=0.1)
     results = asyncio.run(collect(LocalBroker(100, 1 << 30), jobs, fragile, settings))
     assert [result.code for result in results] == ["analysis_failed" if i == 5 else None for i in range(8)]
@@ -153,7 +153,7 @@ def test_late_and_cancelled_work_is_not_done(tiny_checkpoint: Path) -> None:
         broker = LocalBroker(100, 1 << 30)
         await broker.start()
         late, gone = await broker.submit(
-            [job("late", png(100), Options(), seconds=-1), job("gone", png(100), Options())]
+            [job("late", png(100), JobOptions(), seconds=-1), job("gone", png(100), JobOptions())]
         )
         held = broker.claim  # the worker holds it when its caller leaves
 
@@ -177,7 +177,7 @@ def test_told_to_stop_it_finishes_what_it_holds(analyzer: Analyzer) -> None:
     async def story() -> None:
         broker, settings = LocalBroker(100, 1 << 30), Settings()
         await broker.start()
-        futures = await broker.submit([job(str(i), png(100), Options()) for i in range(12)])
+        futures = await broker.submit([job(str(i), png(100), JobOptions()) for i in range(12)])
         worker = Worker(broker, analyzer, settings, Metrics())
         with running(worker, 60):
             await asyncio.wait_for(asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED), 30)
@@ -199,7 +199,7 @@ def test_a_dead_device_thread_is_noticed(analyzer: Analyzer) -> None:
     async def story() -> Worker:
         broker = Dying(100, 1 << 30)
         await broker.start()
-        await broker.submit([job("a", png(100), Options())])
+        await broker.submit([job("a", png(100), JobOptions())])
         worker = Worker(broker, analyzer, Settings(), Metrics())
         ended = threading.Event()
         seen = []
@@ -221,13 +221,13 @@ def test_what_a_face_is_on_the_wire() -> None:
     }.items()}  # fmt: skip
     one = {name: torch.tensor([value]) for name, value in {"scores": 1.0000001, "smile": 0.5, "age": 33.333}.items()}
     faces = Faces(**values, **one, female=torch.tensor([0.5]))
-    (face,) = wire(faces, 10, 20, Options())["faces"]
+    (face,) = wire(faces, 10, 20, JobOptions())["faces"]
     assert face["score"] == 1
     assert face["gender"] == "female"
     assert face["age"] == 33.33
     broken = Faces(**values, **one, female=torch.tensor([float("nan")]))
     with pytest.raises(ValueError, match="female"):
-        wire(broken, 10, 20, Options())
+        wire(broken, 10, 20, JobOptions())
 
 
 def test_a_missing_cuda_device_is_said_clearly(tiny_checkpoint: Path) -> None:
