@@ -39,6 +39,18 @@ class Metrics:
         self.model = Gauge(
             "face_model_info", "The model that answers", ("digest", "preset", "device", "dtype"), registry=here
         )
+        self.device_busy = Counter("face_device_busy_seconds_total", "Seconds the model was at work", registry=here)
+        self.redelivered = Counter(
+            "face_redelivered_total", "Images taken over from a worker that was lost", registry=here
+        )
+        self.dead_letters = Gauge("face_dead_letters", "Images put aside: workers kept dying on them", registry=here)
+        self.jobs = Counter("face_jobs_total", "Asynchronous jobs that ended", ("outcome",), registry=here)
+        self.jobs_open = Gauge("face_jobs_open", "Asynchronous jobs under way in this process", registry=here)
+        self.webhooks = Counter("face_webhooks_total", "Webhook deliveries", ("outcome",), registry=here)
+        self.gallery_size = Gauge("face_gallery_size", "Subjects in all collections", registry=here)
+        self.search_duration = Histogram(
+            "face_search_duration_seconds", "One search of a collection", buckets=SECONDS, registry=here
+        )
         for stage in STAGES:
             self.stages.labels(stage)
 
