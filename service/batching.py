@@ -64,23 +64,28 @@ def arrivals(queue: Queue[Item | None], linger: float, more_coming: Callable[[],
 
 
 class Gate:
-    """At most `most` items of `pixels` together are inside; one that is larger enters when nothing else is inside."""
+    """At most `most` items of `pixels` together are inside; one that is larger enters when nothing else is inside.
+
+    One that enters `alone` waits until nothing is inside, and nothing enters before it has left.
+    """
 
     def __init__(self, most: int, pixels: int) -> None:
         self._most, self._pixels = most, pixels
         self._count = self._held = 0
+        self._alone = self._closed = False
         self._changed = threading.Condition()
 
     def room(self) -> int:
-        """How many may enter by number; waits until there is room for one."""
+        """How many may enter by number; waits until there is room for one. 0 when closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._count < self._most)
-            return self._most - self._count
+            self._changed.wait_for(lambda: self._closed or (self._count < self._most and not self._taken_alone()))
+            return 0 if self._closed else self._most - self._count
 
-    def enter(self, pixels: int) -> None:
+    def enter(self, pixels: int, alone: bool = False) -> None:
         """Wait for room, then take it."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._count or self._held + pixels <= self._pixels)
+            self._changed.wait_for(lambda: self._closed or not self._count or self._fits(pixels, alone))
+            self._alone = alone
             self._count += 1
             self._held += pixels
 
@@ -90,3 +95,15 @@ class Gate:
             self._count -= 1
             self._held -= pixels
             self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let everyone in who waits: nothing will leave any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _taken_alone(self) -> bool:
+        return self._alone and self._count > 0
+
+    def _fits(self, pixels: int, alone: bool) -> bool:
+        return not alone and not self._taken_alone() and self._held + pixels <= self._pixels

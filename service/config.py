@@ -52,6 +52,10 @@ class Settings(BaseSettings):
     batch_pixels: int = Field(16_000_000, gt=0, description="their pixels; a larger image goes alone")
     batch_linger: float = Field(0.004, ge=0, le=0.1, description="longest wait for images still being decoded")
     decode_threads: int = Field(2, gt=0)
+    queue_lease: float = Field(5, ge=0.2, description="a worker silent for so long loses its images to another")
+    queue_deliveries: int = Field(3, gt=0, description="to so many workers an image is given before it is put aside")
+    model_digest: str | None = Field(None, description="answer with this model only; else with that of most workers")
+    metrics_port: int | None = Field(None, ge=0, le=65535, description="a worker's /metrics, /livez and /readyz")
     shutdown_grace: float = Field(30, gt=0, description="for requests under way when told to stop")
 
     @field_validator("cors_origins", mode="before")

@@ -130,6 +130,12 @@ class AnalysisFailed(ServiceError):
     status, code, title = 500, "analysis_failed", "The image could not be analysed"
 
 
+class WorkerLost(ServiceError):
+    """Workers died on this image, so often that it was put aside."""
+
+    status, code, title = 500, "worker_lost", "Workers were lost while they worked on the image"
+
+
 class NotFound(ServiceError):
     """No such path or thing."""
 

@@ -164,7 +164,7 @@ class Worker:
         with ThreadPoolExecutor(self._settings.decode_threads, "decode") as pool:
             while not self._stopping.is_set() and device.is_alive():
                 for job in self._broker.claim(self._gate.room(), 0.25):
-                    self._gate.enter(job.pixels)
+                    self._gate.enter(job.pixels, alone=job.attempt > 1)  # it may be what the last worker died on
                     with self._lock:
                         self._decoding += 1
                     pool.submit(self._decode, Task(job))

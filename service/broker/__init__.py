@@ -21,7 +21,9 @@ class Job:
     """One image to analyse.
 
     `submitted` and `deadline` are readings of time.monotonic() in the process that holds the job; a broker between
-    machines sends what is left and sets them anew on arrival. `attempt` counts deliveries, from 1.
+    machines sends what is left and sets them anew on arrival. `attempt` counts deliveries, from 1: on an earlier one
+    the worker was lost. `model` is the digest it must be answered with; None leaves the choice to the broker, which
+    makes the same one for all jobs of a submit(). `trace` is the W3C traceparent of the request, or empty.
     """
 
     id: str
@@ -32,6 +34,8 @@ class Job:
     submitted: float
     deadline: float
     attempt: int = 1
+    model: str | None = None
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +61,11 @@ class WorkerInfo:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """Jobs accepted and not finished; seconds the oldest one that no worker holds has been waiting."""
+    """Jobs accepted and not finished; seconds the oldest one that no worker holds has been waiting; jobs put aside."""
 
     depth: int
     oldest_age: float
+    dead_letters: int = 0
 
 
 class ApiSide(Protocol):
@@ -73,7 +78,7 @@ class ApiSide(Protocol):
         """Give up every future that is still open."""
 
     async def submit(self, jobs: Sequence[Job]) -> list[asyncio.Future[Result]]:
-        """Accept all jobs or none. Raises QueueFull."""
+        """Accept all jobs or none. Raises QueueFull, NotReady."""
 
     async def cancel(self, job_ids: Collection[str]) -> None:
         """Nobody waits for these any more; their futures are cancelled."""

@@ -1,0 +1,214 @@
+"""The broker over Redis as an API process sees it: jobs into the stream of a model, answers from a stream of its own.
+
+submit ─ADMIT→ jobs:<model> … worker … replies:<this> ─one task→ futures
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+import uuid
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import redis.asyncio
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import OutOfMemoryError, RedisError
+
+from service.broker import Job, QueueState, Result, WorkerInfo, codec, scripts
+from service.errors import NotReady, QueueFull
+
+CONNECTIONS = 32
+BEAT = 1.0
+"""Seconds between two signs of life."""
+REPLIES_KEPT = 10.0
+"""Seconds after the last sign of life until nobody waits for this process's jobs."""
+SWEEP_EVERY = 10
+"""Beats between two looks for what nobody will ever claim."""
+GRACE = 60.0
+"""Seconds that flags and late jobs are kept beyond the deadline: a worker may be about to see them."""
+DEAD_LETTER_AGE = 7 * 86400
+"""Seconds for which a dead letter, which holds a photo, is kept."""
+
+log = logging.getLogger(__name__)
+
+
+class RedisApi:
+    """ApiSide. At most `size` jobs and `size_bytes` compressed bytes a model are accepted and not finished.
+
+    Jobs go to the live workers of `model`; when it is None, to the model that most of them have. Raises ValueError for
+    an URL that is none.
+    """
+
+    def __init__(
+        self, url: str, size: int, size_bytes: int, model: str | None = None, prefix: str = codec.PREFIX
+    ) -> None:
+        self._size, self._size_bytes, self._model, self._prefix = size, size_bytes, model, prefix
+        pool = BlockingConnectionPool.from_url(
+            url, max_connections=CONNECTIONS, timeout=5, socket_timeout=5, socket_connect_timeout=2,
+            retry=Retry(NoBackoff(), 1), protocol=2,
+        )  # fmt: skip
+        self._redis = redis.asyncio.Redis(connection_pool=pool)
+        self._replies = f"{prefix}replies:{uuid.uuid4().hex}"
+        self._open: dict[str, tuple[asyncio.Future[Result], float]] = {}
+        self._workers: list[WorkerInfo] = []
+        self._asked = -math.inf
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Connect, and read answers from now on. Raises NotReady."""
+        texts = (scripts.ADMIT, scripts.STATE, scripts.WORKERS, scripts.SWEEP)
+        self._admit, self._state, self._list, self._sweep = (self._redis.register_script(text) for text in texts)
+        with suppress(NotReady):  # it may come later: until then every call says so
+            await self._beat()
+        self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._live())]
+
+    async def close(self) -> None:
+        """Cancel every future that is still open, and forget the answers."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.cancel(list(self._open))
+        with suppress(RedisError):
+            await self._redis.delete(self._replies)
+        await self._redis.aclose(close_connection_pool=True)
+
+    async def submit(self, jobs: Sequence[Job]) -> list[asyncio.Future[Result]]:
+        """Accept all jobs or none. Raises QueueFull, NotReady."""
+        model = await self._choose({job.model for job in jobs})
+        total = sum(len(job.image) for job in jobs)
+        words: list[Any] = [model, self._size, self._size_bytes, total]
+        for job in jobs:
+            header, left = codec.pack_job(job)
+            words += [header, job.image, left, self._replies]
+        futures = [asyncio.get_running_loop().create_future() for _ in jobs]
+        self._open.update({job.id: (future, job.deadline) for job, future in zip(jobs, futures, strict=True)})
+        try:
+            with _reaching():
+                age = int(await self._admit(keys=[self._prefix], args=words))
+            if age >= 0:
+                raise QueueFull(retry_after=max(1, math.ceil(age / 1000)))
+        except BaseException:
+            for job in jobs:
+                self._open.pop(job.id, None)
+            raise
+        return futures
+
+    async def cancel(self, job_ids: Collection[str]) -> None:
+        """Raise a flag for each; whoever holds one or claims it later skips it."""
+        gone = {job_id: self._open.pop(job_id) for job_id in job_ids if job_id in self._open}
+        for future, _ in gone.values():
+            future.cancel()
+        if not gone:
+            return
+        now = time.monotonic()
+        with suppress(RedisError):  # the worker then does it in vain
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for job_id, (_, deadline) in gone.items():
+                    pipe.set(f"{self._prefix}gone:{job_id}", 1, px=round(1000 * (max(0.0, deadline - now) + GRACE)))
+                await pipe.execute()
+
+    async def state(self) -> QueueState:
+        """Depth and age over all models. Raises NotReady."""
+        with _reaching():
+            depth, age, dead = await self._state(keys=[self._prefix])
+        return QueueState(int(depth), int(age) / 1000, int(dead))
+
+    async def workers(self) -> list[WorkerInfo]:
+        """The live workers, those of the model that answers last. Raises NotReady."""
+        with _reaching():
+            found = [codec.unpack_worker(row) for row in await self._list(keys=[self._prefix])]
+        numbers = Counter(worker.digest for worker in found)
+        self._workers = sorted(found, key=lambda worker: (worker.digest == self._model, numbers[worker.digest]))
+        self._asked = time.monotonic()
+        if self._model and all(worker.digest != self._model for worker in found):
+            return []
+        return self._workers
+
+    async def _choose(self, wanted: set[str | None]) -> str:
+        """The model for these jobs: what they ask for, else what most workers have, else the last there was."""
+        if len(wanted) > 1:
+            raise ValueError("the jobs of one submit() are for one model")
+        if time.monotonic() - self._asked > 2 * BEAT:
+            await self.workers()
+        [asked] = wanted
+        model = asked or self._model
+        if model:
+            if all(worker.digest != model for worker in self._workers):
+                raise NotReady("no worker has the model that is asked for")
+            return model
+        if self._workers:
+            return self._workers[-1].digest
+        with _reaching():
+            last: Any = await self._redis.zrevrange(f"{self._prefix}models", 0, 0)
+        if not last:
+            raise NotReady
+        return str(last[0], "ascii")
+
+    async def _read(self) -> None:
+        """Hand answers to their futures, for ever. What has been handed on is deleted with the next reading."""
+        done: list[bytes] = []
+        while True:
+            try:
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    if done:
+                        pipe.xdel(self._replies, *done)
+                    pipe.xread({self._replies: "0"}, count=256, block=1000)
+                    found = (await pipe.execute())[-1]
+            except RedisError:
+                await asyncio.sleep(0.1)
+                continue
+            entries = found[0][1] if found else []
+            done = [number for number, _ in entries]
+            for _, fields in entries:
+                self._resolve(codec.unpack_result(fields[b"r"]))
+
+    def _resolve(self, result: Result) -> None:
+        future, _ = self._open.pop(result.job_id, (None, 0.0))
+        if future and not future.done():
+            future.set_result(result)
+
+    async def _live(self) -> None:
+        """Show signs of life, for ever."""
+        beats = 0
+        while True:
+            await asyncio.sleep(BEAT)
+            with suppress(NotReady):
+                await self._beat()
+                await self.workers()
+                beats += 1
+                if beats % SWEEP_EVERY == 0:
+                    with _reaching():
+                        await self._sweep(keys=[self._prefix], args=[round(1000 * GRACE), 1000 * DEAD_LETTER_AGE])
+
+    async def _beat(self) -> None:
+        """Keep the reply stream. If it was gone, Redis lost it with all that was queued: say so to who waits."""
+        with _reaching():
+            if await self._redis.pexpire(self._replies, round(1000 * REPLIES_KEPT)):
+                return
+            lost = list(self._open)
+            async with self._redis.pipeline() as pipe:
+                pipe.xadd(self._replies, {"r": ""}, maxlen=0, approximate=False)
+                pipe.pexpire(self._replies, round(1000 * REPLIES_KEPT))
+                await pipe.execute()
+        if lost:
+            log.warning("the queue was lost", extra={"images": len(lost)})
+        for job_id in lost:
+            self._resolve(Result(job_id, "", code=NotReady.code, detail="the queue was lost, send it again"))
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    """Redis' failures as the service's."""
+    try:
+        yield
+    except OutOfMemoryError as error:
+        raise QueueFull("the queue's memory is full") from error
+    except (RedisError, OSError) as error:
+        raise NotReady("the queue cannot be reached") from error
