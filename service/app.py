@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import fastapi_offline
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -27,9 +27,13 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import errors
-from service.api import faces, system
+from service.access import Access, needs
+from service.api import compare, faces, gallery, keys, system, transfer
+from service.audit import AuditLog
 from service.broker import ApiSide
 from service.config import Settings
+from service.gallery.opening import Opening
+from service.gallery.tending import tend
 from service.metrics import Metrics
 
 STATIC = Path(__file__).parent / "static"
@@ -53,12 +57,16 @@ log = logging.getLogger(__name__)
 
 def create_app(settings: Settings, broker: ApiSide, metrics: Metrics) -> FastAPI:
     """The API in front of a broker. Workers are started elsewhere."""
+    opening = Opening(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await broker.start()
+        tending = asyncio.create_task(tend(opening, metrics))
         yield
+        tending.cancel()
         await broker.close()
+        await asyncio.to_thread(opening.close)
 
     app = FastAPI(
         title="allinone-face",
@@ -71,6 +79,8 @@ def create_app(settings: Settings, broker: ApiSide, metrics: Metrics) -> FastAPI
     )
     app.description = "Faces in photos: box, 21 landmarks with visibility, pose, smile, gender, age and a descriptor."
     app.state.settings, app.state.broker, app.state.metrics = settings, broker, metrics
+    app.state.opening, app.state.access = opening, Access(settings, opening)
+    app.state.audit = AuditLog(settings.data_dir, opening)
     app.add_exception_handler(errors.ServiceError, _on_service_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
@@ -87,7 +97,9 @@ def create_app(settings: Settings, broker: ApiSide, metrics: Metrics) -> FastAPI
         )
     app.add_middleware(RequestContext, metrics=metrics)
     app.include_router(system.router)
-    app.include_router(faces.router)
+    app.include_router(faces.router, dependencies=[Depends(needs("analyze"))])
+    for router in (gallery.router, transfer.router, compare.router, keys.router):
+        app.include_router(router)
     _add_pages(app)
     return app
 

@@ -7,15 +7,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PlainSerializer
 
 
-def _rounded(digits: int) -> PlainSerializer:
+def rounded(digits: int) -> PlainSerializer:
+    """Serialises with so many digits after the point."""
     return PlainSerializer(lambda value: round(value, digits), return_type=float)
 
 
-Pixels = Annotated[FiniteFloat, _rounded(2)]
-Degrees = Annotated[FiniteFloat, _rounded(2)]
-Years = Annotated[FiniteFloat, _rounded(2)]
-Share = Annotated[FiniteFloat, Field(ge=0, le=1), _rounded(4)]
-Component = Annotated[FiniteFloat, _rounded(6)]
+Pixels = Annotated[FiniteFloat, rounded(2)]
+Degrees = Annotated[FiniteFloat, rounded(2)]
+Years = Annotated[FiniteFloat, rounded(2)]
+Share = Annotated[FiniteFloat, Field(ge=0, le=1), rounded(4)]
+Component = Annotated[FiniteFloat, rounded(6)]
 
 
 class Options(BaseModel):

@@ -9,11 +9,11 @@ import asyncio
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
@@ -25,6 +25,7 @@ from service.errors import DeadlineExceeded, InvalidRequest, NotReady, ServiceEr
 from service.schemas import AnalysesAnswer, AnalysisAnswer, JobOptions, Options
 
 router = APIRouter(tags=["faces"])
+Asked = TypeVar("Asked", bound=BaseModel)
 
 PROBLEMS = {
     400: "the body is not what its Content-Type says",
@@ -69,10 +70,10 @@ async def analyse(request: Request, query: Annotated[Options, Query()]) -> Respo
     return JSONResponse(_answer(outcomes, upload.several, timings))
 
 
-def merged(query: Options, upload: Upload) -> Options:
+def merged(query: Asked, upload: Upload) -> Asked:
     """The query's options overridden by those in the body. Raises InvalidRequest."""
     try:
-        body = Options.model_validate(upload.fields, strict=upload.strict)
+        body = type(query).model_validate(upload.fields, strict=upload.strict)
     except ValidationError as error:
         raise invalid(error.errors()) from error
     return query.model_copy(update=body.model_dump(exclude_unset=True))

@@ -69,7 +69,7 @@ def request_body(fields: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-async def read_upload(request: Request, settings: Settings) -> Upload:
+async def read_upload(request: Request, settings: Settings, image_needed: bool = True) -> Upload:
     """Read the body by its Content-Type. Raises a ServiceError for whatever is not as it should be."""
     kind = request.headers.get("content-type", "application/octet-stream").split(";")[0].strip().lower()
     if request.headers.get("content-encoding", "identity") != "identity":
@@ -79,14 +79,14 @@ async def read_upload(request: Request, settings: Settings) -> Upload:
             if kind == "multipart/form-data":
                 upload = await _read_form(request, settings.max_images)
             elif kind == "application/json":
-                upload = _read_json(await request.body())
+                upload = _read_json(await request.body(), image_needed)
             elif kind.startswith(RAW):
                 upload = Upload([await request.body()], several=False)
             else:
                 raise UnsupportedContentType("send image/*, multipart/form-data or application/json")
     except TimeoutError as error:
         raise UploadTimeout from error
-    if not any(upload.images):
+    if not any(upload.images) and (image_needed or upload.images):
         raise NoImage
     if len(upload.images) > settings.max_images:
         raise TooManyImages(f"a request may hold {settings.max_images} images, this one has {len(upload.images)}")
@@ -113,7 +113,7 @@ async def _read_form(request: Request, max_images: int) -> Upload:
     return Upload(images, len(images) > 1, fields)
 
 
-def _read_json(body: bytes) -> Upload:
+def _read_json(body: bytes, image_needed: bool) -> Upload:
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -121,9 +121,9 @@ def _read_json(body: bytes) -> Upload:
     if not isinstance(found, dict):
         raise InvalidRequest("the JSON body is an object with `image` or `images`")
     one, many = found.pop("image", None), found.pop("images", None)
-    if (one is None) == (many is None):
+    if (one is not None and many is not None) or (image_needed and one is None and many is None):
         raise NoImage("give either `image` or `images`")
-    texts = many if one is None else [one]
+    texts = [one] if one is not None else many if many is not None else []
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise InvalidRequest("`image` is a base64 string, `images` a list of them")
     return Upload([_from_base64(text) for text in texts], one is None, found, strict=True)

@@ -72,6 +72,36 @@ class ModelMismatch(ServiceError):
     status, code, title = 409, "model_mismatch", "The templates were made with another model"
 
 
+class NotCalibrated(ServiceError):
+    """Nothing tells what the model's similarities mean."""
+
+    status, code, title = 503, "not_calibrated", "The model has no calibration"
+
+
+class NoFace(ServiceError):
+    """No face in a photo that must show one."""
+
+    status, code, title = 422, "no_face", "No face was found in the photo"
+
+
+class SeveralFaces(ServiceError):
+    """More than the one face that the caller said there is."""
+
+    status, code, title = 422, "several_faces", "The photo shows several faces"
+
+
+class NoSuchFace(ServiceError):
+    """The caller's number is beyond the faces found."""
+
+    status, code, title = 422, "no_such_face", "The photo has no face of this number"
+
+
+class LowQuality(ServiceError):
+    """The face would make a bad template."""
+
+    status, code, title = 422, "low_quality", "The face is not good enough to enrol"
+
+
 class InvalidName(ServiceError):
     """A name is empty, too long or holds control characters."""
 

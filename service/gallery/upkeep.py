@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 from service.gallery import Busy, CollectionNotFound, Subject
 from service.gallery.gallery import Gallery
@@ -14,6 +16,8 @@ STAGED_SECONDS = 24 * 3600.0
 ROUNDS = 50
 """Times a collection may have changed while its changes were copied."""
 _STEP = 512
+Make: TypeAlias = Callable[[Subject, dict[str, bytes], Handle], Subject]
+"""From a subject, its kept photos and the collection it goes to."""
 
 
 def purge(gallery: Gallery) -> int:
@@ -66,7 +70,7 @@ def rotate(sealed: SealedStore, collection: str) -> None:
             old = sealed.find(collection)
             if old is None or old.id != first.id:
                 raise CollectionNotFound
-            since = _copy_changes(sealed, old, staged, since, names)
+            since = copy_changes(sealed, old, staged, since, names)
             if sealed.publish(staged, replacing=old):
                 return
         raise Busy
@@ -75,8 +79,15 @@ def rotate(sealed: SealedStore, collection: str) -> None:
         raise
 
 
-def _copy_changes(sealed: SealedStore, old: Handle, staged: Handle, since: int, names: dict[int, str]) -> int:
-    """Brings `staged` up to date with `old`; `names` are the subjects it holds by their serials in `old`."""
+def copy_changes(
+    sealed: SealedStore, old: Handle, staged: Handle, since: int, names: dict[int, str], make: Make | None = None
+) -> int:
+    """Brings `staged` up to date with `old` since a version, each subject as `make` makes it anew (None: as it is).
+
+    The version reached.
+
+    `names` are the subjects that `staged` holds by their serials in `old`.
+    """
     changes = sealed.store.changes(old.id, since)
     serials = list({row.serial for row in changes.rows})
     for serial in changes.removed:
@@ -84,14 +95,18 @@ def _copy_changes(sealed: SealedStore, old: Handle, staged: Handle, since: int, 
             sealed.store.delete(staged.id, staged.sealer.tag(name))
     for start in range(0, len(serials), _STEP):
         for row in sealed.store.rows_by_serial(old.id, serials[start : start + _STEP]):
-            names[row.serial] = _copy(sealed, old, row, staged).id
+            names[row.serial] = _copy(sealed, old, row, staged, make)
     return changes.version
 
 
-def _copy(sealed: SealedStore, old: Handle, row: SubjectRow, staged: Handle) -> Subject:
+def _copy(sealed: SealedStore, old: Handle, row: SubjectRow, staged: Handle, make: Make | None) -> str:
     subject = sealed.read(old, row)
+    photos = sealed.photos(old, row, subject)
+    if make is not None:
+        subject = make(subject, photos, staged)
     there = sealed.store.row(staged.id, staged.sealer.tag(subject.id))
     kept = {medium.id for medium in sealed.read(staged, there).media} if there else set()
-    dropped = kept - {medium.id for medium in subject.media if medium.photo}
-    sealed.write(staged, subject, there, sealed.photos(old, row, subject), dropped)
-    return subject
+    wanted = {medium.id for medium in subject.media if medium.photo}
+    new = {medium: photo for medium, photo in photos.items() if medium in wanted}
+    sealed.write(staged, subject, there, new, kept - wanted)
+    return subject.id
