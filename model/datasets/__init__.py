@@ -30,6 +30,7 @@ class Sample:
     pose: Array | None = None  # [3] roll, pitch, yaw in degrees
     embedding: Array | None = None  # [128] the identity teacher's descriptor
     age: float = float("nan")  # years
+    age_sigma: float = float("nan")  # years, standard deviation of the people who guessed it
     female: float = float("nan")  # 1 female, 0 male
     smile: float = float("nan")  # 1 smiling, 0 not
     subject: str | None = None  # who it is

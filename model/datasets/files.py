@@ -1,0 +1,77 @@
+"""The files of an original archive: what is missing is named, .mat files of either kind are read alike."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+def needed(path: Path, source: str) -> Path:
+    """The path, which has to be there. Raises FileNotFoundError naming the data set and the path."""
+    if not path.exists():
+        raise FileNotFoundError(f"data set {source}: {path} is missing")
+    return path
+
+
+def first_of(paths: Iterable[Path], source: str) -> Path:
+    """The first of several places that a file or folder may have. Raises FileNotFoundError naming all of them."""
+    tried = list(paths)
+    for path in tried:
+        if path.exists():
+            return path
+    raise FileNotFoundError(f"data set {source}: {' or '.join(str(path) for path in tried)} is missing")
+
+
+def rows(path: Path, source: str, separator: str | None = None) -> list[list[str]]:
+    """The fields of each line that holds any; split at white space unless a separator is given."""
+    lines = needed(path, source).read_text(encoding="utf-8-sig").splitlines()
+    return [[field.strip() for field in line.split(separator)] for line in lines if line.strip()]
+
+
+def listing(folder: Path, source: str) -> list[str]:
+    """Photos anywhere below a folder, relative to it, sorted. Raises FileNotFoundError when there are none."""
+    found = []
+    for parent, folders, names in os.walk(needed(folder, source)):
+        folders.sort()
+        place = Path(parent).relative_to(folder).as_posix()
+        found += [name if place == "." else f"{place}/{name}" for name in names if name.lower().endswith(PHOTOS)]
+    if not found:
+        raise FileNotFoundError(f"data set {source}: no photo below {folder}")
+    return sorted(found)
+
+
+def check(names: Iterable[str], folder: Path, source: str) -> None:
+    """Raises FileNotFoundError naming the first photo that the labels have and the folder has not, and how many."""
+    wanted = list(dict.fromkeys(names))
+    there = set(listing(folder, source))
+    if missing := [name for name in wanted if name not in there]:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise FileNotFoundError(f"data set {source}: {folder / missing[0]}{more} missing")
+
+
+def mat(path: Path, source: str) -> dict[str, Any]:
+    """Variables of a .mat file up to version 7; structures have attributes, cells are object arrays.
+
+    Raises FileNotFoundError, ValueError for another kind of file, NotImplementedError for version 7.3 (HDF5).
+    """
+    from scipy.io import loadmat  # noqa: PLC0415 - an extra that only these sets need
+
+    needed(path, source)
+    try:
+        variables: dict[str, Any] = loadmat(path, squeeze_me=True, struct_as_record=False)
+    except NotImplementedError:
+        raise
+    except (ValueError, TypeError, OSError) as error:
+        raise ValueError(f"data set {source}: {path} is no readable .mat file") from error
+    return variables
+
+
+def column(value: Any, kind: type = object) -> Any:
+    """A MATLAB column or cell as an array [N], also where squeezing left one bare element."""
+    return np.atleast_1d(np.asarray(value, dtype=kind))
