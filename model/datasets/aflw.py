@@ -110,8 +110,7 @@ def _points(table: list[Any]) -> dict[int, Array]:
 
 
 def _visible(points: Array) -> Array:
-    visible: Array = np.isfinite(points).all(axis=1).astype(np.float32)
-    return visible
+    return np.asarray(np.isfinite(points).all(axis=1), np.float32)
 
 
 def _splits(names: set[str], test_photos: int) -> dict[str, Split]:

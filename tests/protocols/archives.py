@@ -417,6 +417,17 @@ def lfw_pairs(root: Path, folds: int = 10) -> None:
     text(root / "pairs.txt", lines)
 
 
+def sixty_eight(points: np.ndarray) -> np.ndarray:
+    """68 points of which landmarks.from_68 makes these 21."""
+    marks = np.tile(points[14], (68, 1))
+    single = {group[0] for group in landmarks._FROM_68 if len(group) == 1}
+    for index, group in sorted(enumerate(landmarks._FROM_68), key=lambda item: len(item[1])):
+        free = [m for m in group if len(group) == 1 or m not in single]
+        fixed = sum(marks[m] for m in group if m not in free)
+        marks[free] = (points[index] * len(group) - fixed) / len(free)
+    return marks
+
+
 def pts(root: Path) -> None:
     """300-W: two training folders, a test folder, ibug, a mirrored copy and a photo without points."""
     members = {}
@@ -426,9 +437,7 @@ def pts(root: Path) -> None:
         points = face_points(i)
         photo(root / name, points)
         members[name] = points
-        marks = np.zeros((68, 2), np.float32)
-        for index, group in enumerate(landmarks._FROM_68):
-            marks[list(group)] = points[index] + 0.5
+        marks = sixty_eight(points + np.float32(0.5))
         lines = ["version: 1", "n_points:  68", "{", *(f"{x:.4f} {y:.4f}" for x, y in marks), "}"]
         text((root / name).with_suffix(".pts"), lines)
     photo(root / "afw" / "unmarked.jpg", face_points(9))
