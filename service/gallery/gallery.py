@@ -349,5 +349,5 @@ def _check_model(handle: Handle, model: str) -> None:
     if handle.head.model != model:
         raise types.ModelMismatch(
             f"the collection's templates are of model {handle.head.model[:12]}, this one is {model[:12]}: "
-            "enrol its people again in a new collection, or serve it with its own model"
+            "re-enrol the collection from its kept photos, enrol its people again in a new one, or serve its own model"
         )
