@@ -81,20 +81,22 @@ CMD ["api"]
 FROM python AS worker-cpu
 COPY --from=worker-cpu-packages /opt/face /opt/face
 COPY --from=app /app /app
-ENV FACE_DEVICE=cpu \
+ENV FACE_HOST=0.0.0.0 \
+    FACE_DEVICE=cpu \
     FACE_METRICS_PORT=9100
 USER 10001:10001
 VOLUME /data
 EXPOSE 9100
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-    CMD ["python3", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"FACE_METRICS_PORT\"]}/metrics', timeout=4)"]
+    CMD ["python3", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"FACE_METRICS_PORT\"]}/livez', timeout=4)"]
 ENTRYPOINT ["allinone-face"]
 CMD ["worker"]
 
 FROM python AS worker-cuda
 COPY --from=worker-cuda-packages /opt/face /opt/face
 COPY --from=app /app /app
-ENV FACE_DEVICE=cuda \
+ENV FACE_HOST=0.0.0.0 \
+    FACE_DEVICE=cuda \
     FACE_METRICS_PORT=9100 \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
@@ -103,6 +105,6 @@ USER 10001:10001
 VOLUME /data
 EXPOSE 9100
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s \
-    CMD ["python3", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"FACE_METRICS_PORT\"]}/metrics', timeout=4)"]
+    CMD ["python3", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"FACE_METRICS_PORT\"]}/livez', timeout=4)"]
 ENTRYPOINT ["allinone-face"]
 CMD ["worker"]
