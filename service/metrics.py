@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -53,6 +55,10 @@ class Metrics:
         )
         for stage in STAGES:
             self.stages.labels(stage)
+
+    def describe(self, digest: str, info: dict[str, Any]) -> None:
+        """Add a model that answers."""
+        self.model.labels(digest, *(str(info.get(name, "")) for name in ("preset", "device", "dtype"))).set(1)
 
     def render(self) -> bytes:
         """The text format that Prometheus scrapes."""

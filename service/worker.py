@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from queue import Queue
 from typing import Any
 
+import numpy as np
 import torch
 
 from model import checkpoint, identity, quality
@@ -143,11 +144,16 @@ class Worker:
         self._decoded: Queue[Task | None] = Queue()
         self._decoding = 0
         self._lock = threading.Lock()
-        self._stopping, self._ended = threading.Event(), False
+        self._warm, self._stopping, self._ended = threading.Event(), threading.Event(), False
 
     def stop(self) -> None:
         """Claim nothing more; run() returns when all that is held is finished."""
         self._stopping.set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is warm and claims jobs."""
+        return self._warm.is_set() and not self._stopping.is_set() and not self._ended
 
     @property
     def failed(self) -> bool:
@@ -156,18 +162,18 @@ class Worker:
 
     def run(self) -> None:
         """Work until stop() is called. Raises RuntimeError when the device thread dies."""
-        device = threading.Thread(target=self._analyze_forever, name="device", daemon=True)
+        device = threading.Thread(target=self._drive, name="device", daemon=True)
         device.start()
+        while device.is_alive() and not self._warm.wait(0.1):
+            pass
         info = self._analyzer.info | {"identity": self._identity.described()}
-        self._broker.announce(WorkerInfo(uuid.uuid4().hex, self._analyzer.digest, info))
-        log.info("worker ready", extra={"model": self._analyzer.digest})
+        if device.is_alive():
+            self._broker.announce(WorkerInfo(uuid.uuid4().hex, self._analyzer.digest, info))
+            log.info("worker ready", extra={"model": self._analyzer.digest})
         with ThreadPoolExecutor(self._settings.decode_threads, "decode") as pool:
             while not self._stopping.is_set() and device.is_alive():
                 for job in self._broker.claim(self._gate.room(), 0.25):
-                    self._gate.enter(job.pixels, alone=job.attempt > 1)  # it may be what the last worker died on
-                    with self._lock:
-                        self._decoding += 1
-                    pool.submit(self._decode, Task(job))
+                    self._admit(job, pool)
             self._broker.leave()
         self._decoded.put(None)
         device.join()
@@ -175,6 +181,15 @@ class Worker:
         if self.failed:
             raise RuntimeError("the device thread ended by itself")
         log.info("worker drained")
+
+    def _admit(self, job: Job, pool: ThreadPoolExecutor) -> None:
+        """One that was delivered before goes alone: it may be what the last worker died on."""
+        again = job.attempt > 1
+        self._metrics.redelivered.inc(again)
+        self._gate.enter(job.pixels, alone=again)
+        with self._lock:
+            self._decoding += 1
+        pool.submit(self._decode, Task(job))
 
     def _decode(self, task: Task) -> None:
         started = time.monotonic()
@@ -204,6 +219,25 @@ class Worker:
             task.error = DeadlineExceeded()
         return task.error is not None
 
+    def _drive(self) -> None:
+        """The device's thread: warm up, then analyse until told to stop."""
+        try:
+            self._warm_up()
+            self._analyze_forever()
+        finally:
+            self._gate.close()
+
+    def _warm_up(self) -> None:
+        """One call for each size of batch that a GPU compiles and allocates for; one for a CPU."""
+        started = time.monotonic()
+        size, most = 1, self._settings.batch_images if self._settings.device.startswith("cuda") else 1
+        noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+        while size < 2 * most:
+            self._analyzer.analyze([noise] * min(size, most), Limits(min_score=0.0))
+            size *= 2
+        self._warm.set()
+        log.info("worker warm", extra={"seconds": round(time.monotonic() - started, 2)})
+
     def _analyze_forever(self) -> None:
         stream = arrivals(self._decoded, self._settings.batch_linger, lambda: self._decoding > 0)
         with ThreadPoolExecutor(1, "post") as post:
@@ -224,6 +258,7 @@ class Worker:
             self._analyze(tasks[:half])
             self._analyze(tasks[half:])
             return
+        self._metrics.device_busy.inc(time.monotonic() - started)
         self._metrics.batch_size.observe(len(tasks))
         self._metrics.stages.labels("propose").observe(timings.get("propose", 0.0))
         self._metrics.stages.labels("network").observe(sum(timings.get(name, 0.0) for name in NETWORK))
@@ -250,6 +285,8 @@ class Worker:
                 if stage in task.timings:
                     self._metrics.stages.labels(stage).observe(task.timings[stage])
         self._metrics.stages.labels("post").observe(time.monotonic() - started)
+        requests = sorted({task.job.request_id for task in batch})
+        log.info("batch done", extra={"images": len(batch), "request_ids": requests})
 
     def _result(self, task: Task) -> Result:
         analysis: dict[str, Any] = {}

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from service.broker import ApiSide
+from service.broker import ApiSide, QueueState
 from service.config import Settings
 from service.errors import NotReady
 from service.metrics import Metrics
@@ -55,12 +55,15 @@ async def metrics(request: Request) -> Response:
     """Prometheus' text format."""
     broker: ApiSide = request.app.state.broker
     kept: Metrics = request.app.state.metrics
-    state, workers = await broker.state(), await broker.workers()
+    try:
+        state, workers = await broker.state(), await broker.workers()
+    except NotReady:  # the queue is away; its figures are unknown, the others are not
+        state, workers = QueueState(0, 0.0), []
     kept.queue_depth.set(state.depth)
     kept.queue_oldest_age.set(state.oldest_age)
+    kept.dead_letters.set(state.dead_letters)
     kept.worker_up.set(len(workers))
     kept.model.clear()
     for worker in workers:
-        labels = (str(worker.info.get(name, "")) for name in ("preset", "device", "dtype"))
-        kept.model.labels(worker.digest, *labels).set(1)
+        kept.describe(worker.digest, worker.info)
     return Response(kept.render(), media_type=CONTENT_TYPE_LATEST)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any, cast
 
 import msgpack
@@ -60,6 +61,7 @@ def pack_worker(worker: WorkerInfo) -> bytes:
     return cast(bytes, msgpack.packb(asdict(worker)))
 
 
+@lru_cache(64)
 def unpack_worker(data: bytes) -> WorkerInfo:
     """What pack_worker() packed."""
     return WorkerInfo(**cast(dict[str, Any], msgpack.unpackb(data)))

@@ -58,7 +58,7 @@ class RedisApi:
         self._replies = f"{prefix}replies:{uuid.uuid4().hex}"
         self._open: dict[str, tuple[asyncio.Future[Result], float]] = {}
         self._workers: list[WorkerInfo] = []
-        self._asked = -math.inf
+        self._asked, self._closing = -math.inf, False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -71,6 +71,7 @@ class RedisApi:
 
     async def close(self) -> None:
         """Cancel every future that is still open, and forget the answers."""
+        self._closing = True  # a cancellation that meets a connection being made is lost in redis-py
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -152,9 +153,9 @@ class RedisApi:
         return str(last[0], "ascii")
 
     async def _read(self) -> None:
-        """Hand answers to their futures, for ever. What has been handed on is deleted with the next reading."""
+        """Hand answers to their futures, until closed. What has been handed on is deleted with the next reading."""
         done: list[bytes] = []
-        while True:
+        while not self._closing:
             try:
                 async with self._redis.pipeline(transaction=False) as pipe:
                     if done:
@@ -175,9 +176,9 @@ class RedisApi:
             future.set_result(result)
 
     async def _live(self) -> None:
-        """Show signs of life, for ever."""
+        """Show signs of life, until closed."""
         beats = 0
-        while True:
+        while not self._closing:
             await asyncio.sleep(BEAT)
             with suppress(NotReady):
                 await self._beat()

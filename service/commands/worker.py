@@ -1,12 +1,15 @@
-"""`allinone-face worker`: one device, joined to the API processes by Redis."""
+"""`allinone-face worker`: one device, joined to the API processes by Redis, with a small HTTP server of its own."""
 
 from __future__ import annotations
 
-import argparse
-import logging
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
 
+from prometheus_client import CONTENT_TYPE_LATEST
 from redis.exceptions import RedisError
 
 from service import logs
@@ -14,28 +17,28 @@ from service.commands import CommandError, Commands, model
 from service.config import Settings
 from service.metrics import Metrics
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from model.pipeline import Analyzer
 
 
 def add(commands: Commands) -> None:
     """The parser of `worker`."""
     parser = commands.add_parser("worker", help="one device that analyses what API processes put into Redis")
-    parser.set_defaults(command=work)
+    parser.set_defaults(command=lambda settings, _: work(settings, model.load))
     parser.add_argument("--metrics-port", help="port of this worker's /metrics, /livez and /readyz (none)")
     model.add_options(parser)
 
 
-def work(settings: Settings, _: argparse.Namespace) -> int:
+def work(settings: Settings, load: Callable[[Settings], Analyzer]) -> int:
     """Work until SIGTERM or SIGINT; what is held is finished first."""
     logs.configure(settings.log_level)
     if settings.redis_url is None:
         raise CommandError("a worker needs FACE_REDIS_URL, e.g. redis://127.0.0.1:6379/0")
-    from service.broker.redis_worker import RedisWorker
-
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
-    analyzer = model.load(settings)
+    analyzer = load(settings)
+    from service.broker.redis_worker import RedisWorker
     from service.worker import Worker, running
 
     try:
@@ -44,9 +47,45 @@ def work(settings: Settings, _: argparse.Namespace) -> int:
         raise CommandError(f"the queue cannot be reached: {error}") from error
     metrics = Metrics()
     worker = Worker(broker, analyzer, settings, metrics)
-    with running(worker, settings.shutdown_grace, on_end=over.set):
-        over.wait()
-    broker.close()
+    metrics.describe(analyzer.digest, analyzer.info)
+    with showing(settings, metrics, lambda: worker.ready):
+        with running(worker, settings.shutdown_grace, on_end=over.set):
+            over.wait()
+        broker.close()
     if worker.failed:
         raise CommandError("the worker ended by itself; the log says why")
     return 0
+
+
+@contextmanager
+def showing(settings: Settings, metrics: Metrics, ready: Callable[[], bool]) -> Iterator[None]:
+    """Serve /metrics, /livez and /readyz on the metrics port, if there is one. Raises CommandError."""
+    if settings.metrics_port is None:
+        yield
+        return
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            metrics.worker_up.set(ready())
+            answers = {"/metrics": (200, metrics.render()), "/livez": (200, b"ok\n")}
+            answers["/readyz"] = (200, b"ready\n") if ready() else (503, b"not ready\n")
+            status, body = answers.get(self.path.partition("?")[0], (404, b"not found\n"))
+            self.send_response(status)
+            self.send_header("Content-Type", CONTENT_TYPE_LATEST if body.startswith(b"#") else "text/plain")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing: probes come every few seconds."""
+
+    try:
+        server = ThreadingHTTPServer((settings.host, settings.metrics_port), Answer)
+    except OSError as error:
+        raise CommandError(f"cannot listen on port {settings.metrics_port}: {error.strerror or error}") from error
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -2,14 +2,18 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from service.broker import ApiSide, Job, Result, WorkerInfo, WorkerSide
 from service.broker.local import LocalBroker
+from service.broker.redis import RedisApi
+from service.broker.redis_worker import RedisWorker
 from service.errors import QueueFull
 from service.schemas import JobOptions
+from tests.queue.processes import RedisServer
 
 
 @dataclass
@@ -20,10 +24,16 @@ class Pair:
     worker: WorkerSide
 
 
-@pytest.fixture
-def broker() -> Pair:
-    local = LocalBroker(4, 1000)
-    return Pair(local, local)
+@pytest.fixture(params=["local", "redis"])
+def broker(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    if request.param == "local":
+        local = LocalBroker(4, 1000)
+        yield Pair(local, local)
+        return
+    server: RedisServer = request.getfixturevalue("server")
+    worker = RedisWorker(server.url, "digest", lease=30)
+    yield Pair(RedisApi(server.url, 4, 1000), worker)
+    worker.close()
 
 
 def job(name: str, size: int = 10, seconds: float = 30) -> Job:
