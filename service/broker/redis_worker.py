@@ -188,7 +188,7 @@ class RedisWorker:
         with self._lock:
             held = [row.entry for row in self._held.values()]
         with self._beating:
-            sharing = self._run("BEAT", self._id, self._who, round(1000 * self._lease), *held)
+            sharing = self._run("BEAT", self._id, self._who, round(2000 * self._lease), *held)
         self._sharing = max(1, int(sharing))
 
     def _register(self) -> None:

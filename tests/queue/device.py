@@ -1,4 +1,4 @@
-"""A worker whose device is the test's: python -m tests.queue.device. It finds no faces and does as the colour says.
+"""A worker whose device is the test's: it finds no faces and does as the photo's colour says.
 
 red      it kills its process, as a fault in native code would
 green    it raises, as a device-side assert would
@@ -13,9 +13,11 @@ import time
 
 import cv2
 import numpy as np
+import torch
 
 from model.pipeline import Analyzer, AnalyzerConfig
 from model.structures import Faces
+from service.__main__ import main
 from service.commands.worker import work
 from service.config import Settings
 
@@ -41,5 +43,15 @@ class Device(Analyzer):
         return [Faces.empty() for _ in images]
 
 
-if __name__ == "__main__":
+def run(command: str, env: dict[str, str], log: str) -> None:
+    """`allinone-face api` or `allinone-face worker` with this device, in a process of its own that logs into a file."""
+    with open(log, "wb") as out:  # noqa: PTH123
+        os.dup2(out.fileno(), 1)
+        os.dup2(out.fileno(), 2)
+    for name in [name for name in os.environ if name.startswith("FACE_")]:
+        del os.environ[name]
+    os.environ.update(env)
+    torch.set_num_threads(1)
+    if command == "api":
+        main(["api"])
     sys.exit(work(Settings(), lambda settings: Device(AnalyzerConfig(weights=settings.weights))))
