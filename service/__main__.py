@@ -9,16 +9,16 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from service.commands import CommandError, analyze, api, complain, serve, worker
+from service.commands import CommandError, analyze, api, complain, dead_letters, identity, serve, worker
 from service.config import Settings, explain
 
-GROUPS = (serve, api, worker, analyze)
+GROUPS = (serve, api, worker, analyze, identity, dead_letters)
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 failed with a clear line on standard error, 2 bad arguments or settings."""
     arguments = _parser().parse_args(words)
-    names = ("host", "port", "metrics_port", "device", "dtype", "weights", "proposals")
+    names = ("host", "port", "metrics_port", "device", "dtype", "weights", "proposals", "url")
     given = {name: getattr(arguments, name, None) for name in names}
     try:
         settings = Settings(**{name: value for name, value in given.items() if value is not None})

@@ -34,6 +34,8 @@ class Settings(BaseSettings):
 
     api_keys: Literal["auto", "on", "off"] = Field("auto", description="auto: on when listening outside loopback")
     master_key: SecretStr | None = Field(None, description="32 bytes in base64; several open, the first seals")
+    url: str = Field("http://127.0.0.1:8000", pattern=r"^https?://", description="the server that commands talk to")
+    key: SecretStr | None = Field(None, description="the API key that commands send")
     master_key_file: Path | None = None
     min_quality: float = Field(0.25, ge=0, le=1, description="of a face that is enrolled")
     far: float = Field(1e-3, gt=0, le=0.5, description="false accept rate of `matched` in 1:1")
