@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from math import cos, pi
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,8 @@ from model.geometry import Image
 from model.proposals import SIZES, STRIDE, UNIT, ProposalNetwork, cell_centres
 
 CANVAS = 192
+UPRIGHT = 0.85
+"""Share of the photos that are laid about upright; the others lie at any angle, as faces of reclining people do."""
 
 
 class Mosaics:
@@ -37,7 +40,7 @@ class Mosaics:
             s for s in samples if s.landmarks is not None and np.isfinite(s.landmarks).all() and s.faces == 1
         ]
         points = torch.from_numpy(np.stack([s.landmarks for s in self.samples if s.landmarks is not None])).float()
-        self.boxes = geometry.box_from_landmarks(points).numpy()
+        self.points, self.boxes = points.numpy(), geometry.box_from_landmarks(points).numpy()
         self.backgrounds, self.photos = list(backgrounds), photos
         share = {"utkface": 0.25, "celeba_aligned_small": 0.3, "helen": 4.0}
         chances = np.array([share.get(s.source, 1.0) for s in self.samples])
@@ -67,30 +70,26 @@ class Mosaics:
         return geometry.warp(photo, matrix, CANVAS)
 
     def _lay(self, canvas: Image, others: Sequence[Array], rng: np.random.Generator) -> Array | None:
-        """Lays one photo on the canvas and returns its face's box, or None where it would cover another face."""
+        """Lays one photo, turned, on the canvas; its face's box, or None where it would cover another face."""
         i = int(rng.choice(len(self.samples), p=self._chances))
         photo, box = self.photos[self.samples[i]], self.boxes[i]
         low, high = SIZES if rng.random() < 0.75 else (10.0, 200.0)
-        side = np.exp(rng.uniform(np.log(low), np.log(high)))
-        scale = side / (box[2] - box[0])
-        centre = rng.uniform(0.05, 0.95, 2) * CANVAS
-        origin = centre - (box[:2] + box[2:]) / 2 * scale
-        x1, y1 = np.maximum(np.round(origin), 0).astype(int)
-        x2, y2 = np.minimum(np.round(origin + np.array(photo.shape[1::-1]) * scale), CANVAS).astype(int)
-        laid = np.concatenate([centre - side / 2, centre + side / 2])
-        for other in others:
-            if min(x2, other[2]) > max(x1, other[0]) and min(y2, other[3]) > max(y1, other[1]):
+        scale = np.exp(rng.uniform(np.log(low), np.log(high))) / (box[2] - box[0])
+        angle = np.deg2rad(rng.normal(0, 8) if rng.random() < UPRIGHT else rng.uniform(-110, 110))
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        linear = scale * turn @ np.diag([rng.choice([-1.0, 1.0]), 1.0])
+        shift = rng.uniform(0.05, 0.95, 2) * CANVAS - linear @ (box[:2] + box[2:]) / 2
+        height, width = photo.shape[:2]
+        corners = np.array([(1, 1), (width - 1, 1), (width - 1, height - 1), (1, height - 1)]) @ linear.T + shift
+        covered = cv2.fillConvexPoly(np.zeros((CANVAS, CANVAS), np.uint8), np.round(corners).astype(int), 1) > 0
+        for x1, y1, x2, y2 in np.clip(others, 0, CANVAS).astype(int) if len(others) else ():
+            if covered[y1 : y2 + 1, x1 : x2 + 1].any():
                 return None
-        if x2 - x1 < 4 or y2 - y1 < 4:
+        if covered.sum() < 16:
             return None
-        matrix = np.array([[scale, 0, origin[0]], [0, scale, origin[1]]])
-        whole = geometry.warp(photo, matrix, CANVAS)
-        if rng.random() < 0.5:
-            whole, x1, x2 = np.ascontiguousarray(whole[:, ::-1]), CANVAS - x2, CANVAS - x1
-            laid = np.array([CANVAS - laid[2], laid[1], CANVAS - laid[0], laid[3]])
-            if any(min(x2, o[2]) > max(x1, o[0]) and min(y2, o[3]) > max(y1, o[1]) for o in others):
-                return None
-        canvas[y1:y2, x1:x2] = whole[y1:y2, x1:x2]
+        canvas[covered] = geometry.warp(photo, np.column_stack([linear, shift]), CANVAS)[covered]
+        points = torch.from_numpy(self.points[i] @ linear.T + shift)[None].float()
+        laid: Array = geometry.box_from_landmarks(points)[0].numpy()
         return laid
 
 

@@ -160,7 +160,7 @@ class Regions:
                 break
         else:
             box = self.boxes[i]
-        turn = jitter_matrix(self.size, rng, 10, 0, 0)
+        turn = jitter_matrix(self.size, rng, rng.choice([10, 50], p=[0.8, 0.2]), 0, 0)  # some people lie
         if rng.random() < 0.5:
             turn = mirror_matrix(self.size) @ turn
         region = self._region(i, box, turn, mirrored=bool(np.linalg.det(turn[:2, :2]) < 0))
