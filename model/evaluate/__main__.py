@@ -6,46 +6,97 @@ import argparse
 import datetime
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from model.checkpoint import CheckpointError
-from model.evaluate import celeba, detection, helen, lfw, pose, utkface
+from model.evaluate import (
+    aflw,
+    afw,
+    celeba,
+    celeba_attributes,
+    detection,
+    fddb,
+    fgnet,
+    fotw,
+    groups,
+    helen,
+    ijba,
+    lap,
+    lfw,
+    pascal,
+    pose,
+    report,
+    utkface,
+)
 from model.evaluate.result import Result, results_rows
 from model.evaluate.run import Run
 from model.pipeline import Analyzer, AnalyzerConfig
 
-PROTOCOLS: dict[str, Callable[[Run], Result]] = {
-    "lfw": lfw.evaluate,
-    "utkface": utkface.evaluate,
-    "celeba": celeba.evaluate,
-    "helen": helen.evaluate,
-    "pose": pose.evaluate,
-    "detection": detection.evaluate,
+_MODULES = {
+    "lfw": lfw,
+    "utkface": utkface,
+    "celeba": celeba,
+    "helen": helen,
+    "pose": pose,
+    "detection": detection,
+    "groups": groups,
 }
+_PAPER_MODULES = {
+    "afw": afw,
+    "pascal": pascal,
+    "fddb": fddb,
+    "aflw": aflw,
+    "celeba-attributes": celeba_attributes,
+    "fotw": fotw,
+    "lap": lap,
+    "fgnet": fgnet,
+    "ijba": ijba,
+}
+PROTOCOLS: dict[str, Callable[[Run], Result]] = {name: module.evaluate for name, module in _MODULES.items()}
+"""On the data sets of the project's cache: `all`."""
+PAPER: dict[str, Callable[[Run], Result]] = {name: module.evaluate for name, module in _PAPER_MODULES.items()}
+"""The paper's, on the original archives: DIR/<set>/ of --data."""
+REPORT = Path("report.html")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    modules = (lfw, utkface, celeba, helen, pose, detection)
-    titles = [f"  {name:10} {(m.__doc__ or '').splitlines()[0]}" for name, m in zip(PROTOCOLS, modules, strict=True)]
     arguments = argparse.ArgumentParser(
         prog="python -m model.evaluate",
         description="Evaluate a checkpoint on the test parts of the data sets.",
-        epilog="protocols:\n" + "\n".join([*titles, "  all        all of them"]),
+        epilog="\n".join(
+            [
+                "protocols:",
+                *_titles(_MODULES),
+                "  all        all of these",
+                "\nof the paper, on the archives as their authors give them out:",
+                *_titles(_PAPER_MODULES),
+                "\n  report     every protocol whose data --data holds, beside the paper's figures: one HTML page",
+            ]
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = arguments.add_argument
-    add("protocol", nargs="+", choices=[*PROTOCOLS, "all"], metavar="PROTOCOL")
+    add("protocol", nargs="+", choices=[*PROTOCOLS, *PAPER, "all", "report"], metavar="PROTOCOL")
     add("--weights", type=Path, help="checkpoint (default: the shipped one)")
+    add("--folds", type=Path, metavar="DIR", help="fddb: a checkpoint for each fold, DIR/fold-01.safetensors …")
     add("--data", type=Path, help="folder of unpacked data sets, DIR/<set>/ (default: FACE_CACHE_DIR/data)")
     add("--json", type=Path, metavar="FILE", help="write figures and tables as JSON")
     add("--plots", type=Path, metavar="DIR", help="draw the curves as PNG")
+    add("--out", type=Path, default=REPORT, metavar="FILE", help="report: the page (default: %(default)s)")
     add("--limit", type=int, metavar="N", help="a quick look: only N samples of each set, evenly spread")
     add("--device", default="cpu", help="cpu, cuda:0 (default: %(default)s)")
     add("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
     add("--proposals", default="dense", choices=["dense", "selective-search"])
+    add("--no-refine", action="store_true", help="without Iterative Region Proposals")
+    add("--no-medians", action="store_true", help="L-NMS without its medians: each face is its best detection")
     return arguments
+
+
+def _titles(modules: Mapping[str, ModuleType]) -> list[str]:
+    return [f"  {name} {' ' * (10 - len(name))}{(m.__doc__ or '').splitlines()[0]}" for name, m in modules.items()]
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -54,13 +105,17 @@ def main(words: Sequence[str] | None = None) -> int:
     if chosen.limit is not None and chosen.limit < 1:
         print("--limit must be at least 1", file=sys.stderr)
         return 2
-    names = list(PROTOCOLS) if "all" in chosen.protocol else list(dict.fromkeys(chosen.protocol))
     try:
-        analyzer = Analyzer(AnalyzerConfig(chosen.weights, chosen.device, chosen.dtype, chosen.proposals))
-        run = Run(analyzer, chosen.data, chosen.limit)
+        where = (chosen.weights, chosen.device, chosen.dtype, chosen.proposals)
+        analyzer = Analyzer(AnalyzerConfig(*where, refine=not chosen.no_refine, medians=not chosen.no_medians))
+        run = Run(analyzer, chosen.data, chosen.limit, chosen.folds)
+        if "report" in chosen.protocol:
+            return write_report(run, chosen, sys.argv[1:] if words is None else words)
+        known = PROTOCOLS | PAPER
+        names = [n for word in chosen.protocol for n in (PROTOCOLS if word == "all" else [word])]
         results = []
-        for name in names:
-            results.append(PROTOCOLS[name](run))
+        for name in dict.fromkeys(names):
+            results.append(known[name](run))
             print(results[-1].text(), end="\n\n", flush=True)
             save(results, analyzer, chosen)
     except (FileNotFoundError, CheckpointError, ValueError) as error:
@@ -68,6 +123,19 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
     print(results_rows(results, [command(r.protocol, chosen) for r in results], today(), analyzer.digest))
     return 0
+
+
+def write_report(run: Run, chosen: argparse.Namespace, words: Sequence[str]) -> int:
+    """Writes the page; 0 also where some data are missing, 1 when no protocol has any."""
+    outcomes = report.gather(run, PAPER | PROTOCOLS, lambda name: command(name, chosen))
+    model, info = run.analyzer.digest, run.analyzer.info
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    chosen.out.write_text(report.page(outcomes, model, info, today(), report.whole_command(words)), encoding="utf-8")
+    results = [outcome.result for outcome in outcomes.values() if outcome.result is not None]
+    if results:
+        save(results, run.analyzer, chosen)
+    print(f"{chosen.out}: {len(results)} of {len(outcomes)} protocols measured")
+    return 0 if results else 1
 
 
 def command(protocol: str, chosen: argparse.Namespace) -> str:
@@ -79,6 +147,7 @@ def command(protocol: str, chosen: argparse.Namespace) -> str:
     ]
     options.append(("--proposals", chosen.proposals, "dense"))
     changed = [f"{name} {value}" for name, value, default in options if value != default]
+    changed += [name for name, off in (("--no-refine", chosen.no_refine), ("--no-medians", chosen.no_medians)) if off]
     return " ".join(["python -m model.evaluate", protocol, *changed])
 
 
@@ -90,7 +159,8 @@ def save(results: Sequence[Result], analyzer: Analyzer, chosen: argparse.Namespa
         chosen.json.parent.mkdir(parents=True, exist_ok=True)
         chosen.json.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
     if chosen.plots is not None:
-        results[-1].draw(chosen.plots)
+        for result in results if "report" in chosen.protocol else results[-1:]:
+            result.draw(chosen.plots)
 
 
 def today() -> str:

@@ -22,8 +22,9 @@ FAR = (1e-3, 1e-2, 1e-1)
 
 
 def evaluate(run: Run) -> Result:
-    """Raises FileNotFoundError without `lfw_pairs`."""
-    pairs = run.some(read_pairs(run.root("lfw_pairs")))
+    """Raises FileNotFoundError without `lfw_pairs` or, below --data, `lfw`: the archive and its pairs.txt."""
+    original = run.data is not None and (run.data / "lfw").is_dir() and not (run.data / "lfw_pairs").is_dir()
+    pairs = run.some(read_pairs(run.root("lfw" if original else "lfw_pairs")))
     samples = {s.name: s for pair in pairs for s in (pair.first, pair.second)}
     return score(pairs, run.analyse(list(samples.values()), "lfw"))
 

@@ -70,10 +70,13 @@ def reference_box(sample: Sample) -> metrics.Floats | None:
 class Run:
     """One Analyzer, where its data lie, how many samples to take, and what it has found so far."""
 
-    def __init__(self, analyzer: Analyzer, data: Path | None = None, limit: int | None = None) -> None:
+    def __init__(
+        self, analyzer: Analyzer, data: Path | None = None, limit: int | None = None, folds: Path | None = None
+    ) -> None:
         self.analyzer = analyzer
         self.data = data
         self.limit = limit
+        self.folds = folds  # of checkpoints, one a fold, for protocols that fine-tune by fold
         self._found: dict[Path, Analysed] = {}
 
     def root(self, name: str) -> Path:
@@ -96,7 +99,7 @@ class Run:
         A score threshold from LOW_SCORE up changes nothing but which faces are reported, so every photo is analysed
         once at LOW_SCORE and the faces below min_score are left out afterwards.
         """
-        missing = [s for s in samples if s.path not in self._found]
+        missing = list({s.path: s for s in samples if s.path not in self._found}.values())
         with tqdm(total=len(missing), desc=title, unit="photo", disable=None, leave=False) as bar:
             for start in range(0, len(missing), BATCH):
                 group = missing[start : start + BATCH]

@@ -1,0 +1,63 @@
+"""Ellipses and rectangles as polygons: their overlap, for FDDB, whose faces are ellipses."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from model.evaluate.metrics import Floats
+
+CORNERS = 128
+"""Of the polygon that stands for an ellipse: its area is 0.04 % less than the ellipse's."""
+
+
+def ellipse_polygon(ellipse: Floats, corners: int = CORNERS) -> Floats:
+    """Polygon [corners, 2], counter-clockwise for y upwards, of an ellipse [5]: radii, angle in radians, centre."""
+    first, second, angle, x, y = ellipse
+    turn = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    along, across = first * np.cos(turn), second * np.sin(turn)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return np.stack([along * cosine - across * sine + x, along * sine + across * cosine + y], axis=1)
+
+
+def box_polygon(box: Floats) -> Floats:
+    """Polygon [4, 2] of a box xyxy [4], in the same sense."""
+    x1, y1, x2, y2 = box
+    return np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], np.float64)
+
+
+def area(polygon: Floats) -> float:
+    """Area of a polygon [P, 2]; 0 for fewer than three corners."""
+    if len(polygon) < 3:
+        return 0.0
+    x, y = polygon.T
+    return abs(float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum())) / 2
+
+
+def clip(polygon: Floats, window: Floats) -> Floats:
+    """The part of a convex polygon [P, 2] inside another [Q, 2] of the same sense (Sutherland and Hodgman 1974)."""
+    for start, end in zip(window, np.roll(window, -1, axis=0), strict=True):
+        if not len(polygon):
+            break
+        edge = end - start
+        side = edge[0] * (polygon[:, 1] - start[1]) - edge[1] * (polygon[:, 0] - start[0])
+        if (side >= 0).all():
+            continue
+        following, next_side = np.roll(polygon, -1, axis=0), np.roll(side, -1)
+        parts = []
+        for point, other, here, there in zip(polygon, following, side, next_side, strict=True):
+            if here >= 0:
+                parts.append(point)
+            if (here >= 0) != (there >= 0):
+                parts.append(point + (other - point) * (here / (here - there)))
+        polygon = np.array(parts).reshape(-1, 2)
+    return polygon
+
+
+def polygon_iou(first: Floats, second: Floats) -> float:
+    """Intersection over union of two convex polygons of one sense."""
+    if (first.max(axis=0) <= second.min(axis=0)).any() or (second.max(axis=0) <= first.min(axis=0)).any():
+        return 0.0
+    many, few = (first, second) if len(first) >= len(second) else (second, first)
+    common = area(clip(many, few))
+    union = area(first) + area(second) - common
+    return common / union if union > 0 else 0.0
