@@ -28,13 +28,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import errors
 from service.access import Access, needs
-from service.api import compare, faces, gallery, keys, system, transfer
+from service.api import compare, faces, gallery, jobs, keys, system, transfer
 from service.audit import AuditLog
 from service.broker import ApiSide
 from service.config import Settings
 from service.gallery.opening import Opening
 from service.gallery.tending import tend
+from service.jobs.opening import open_jobs
+from service.jobs.runner import JobRunner
 from service.metrics import Metrics
+from service.webhooks import Webhooks
 
 STATIC = Path(__file__).parent / "static"
 DOCS = Path(fastapi_offline.__file__).parent / "static"
@@ -63,8 +66,11 @@ def create_app(settings: Settings, broker: ApiSide, metrics: Metrics) -> FastAPI
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await broker.start()
         tending = asyncio.create_task(tend(opening, metrics))
+        app.state.runner.start()
         yield
         tending.cancel()
+        await app.state.runner.close()
+        await app.state.jobs.disconnect()
         await broker.close()
         await asyncio.to_thread(opening.close)
 
@@ -80,6 +86,10 @@ def create_app(settings: Settings, broker: ApiSide, metrics: Metrics) -> FastAPI
     app.description = "Faces in photos: box, 21 landmarks with visibility, pose, smile, gender, age and a descriptor."
     app.state.settings, app.state.broker, app.state.metrics = settings, broker, metrics
     app.state.opening, app.state.access = opening, Access(settings, opening)
+    app.state.jobs = open_jobs(settings)
+    secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else ""
+    app.state.webhooks = Webhooks(settings.webhook_hosts, secret, metrics)
+    app.state.runner = JobRunner(app.state.jobs, broker, app.state.webhooks, settings, metrics)
     app.state.audit = AuditLog(settings.data_dir, opening)
     app.add_exception_handler(errors.ServiceError, _on_service_error)
     app.add_exception_handler(HTTPException, _on_http_error)
@@ -98,6 +108,7 @@ def create_app(settings: Settings, broker: ApiSide, metrics: Metrics) -> FastAPI
     app.add_middleware(RequestContext, metrics=metrics)
     app.include_router(system.router)
     app.include_router(faces.router, dependencies=[Depends(needs("analyze"))])
+    app.include_router(jobs.router, dependencies=[Depends(needs("analyze"))])
     for router in (gallery.router, transfer.router, compare.router, keys.router):
         app.include_router(router)
     _add_pages(app)
@@ -120,6 +131,10 @@ def _add_pages(app: FastAPI) -> None:
         @app.get("/", include_in_schema=False)
         async def page() -> Response:
             return HTMLResponse((STATIC / "index.html").read_text())
+
+        @app.get("/people", include_in_schema=False)
+        async def people() -> Response:
+            return HTMLResponse((STATIC / "people.html").read_text())
 
 
 def problem(scope: Scope, error: errors.ServiceError, **extra: Any) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
+from pydantic import ByteSize, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
@@ -58,9 +58,18 @@ class Settings(BaseSettings):
     queue_deliveries: int = Field(3, gt=0, description="to so many workers an image is given before it is put aside")
     model_digest: str | None = Field(None, description="answer with this model only; else with that of most workers")
     metrics_port: int | None = Field(None, ge=0, le=65535, description="a worker's /metrics, /livez and /readyz")
+    job_images: int = Field(1000, gt=0, description="photos in one asynchronous job")
+    job_bytes: ByteSize = Field(ByteSize(256 << 20), gt=0, description="an archive's files, unpacked")
+    job_images_at_once: int = Field(8, gt=0, description="photos of one asynchronous job in the queue")
+    jobs_open: int = Field(8, gt=0, description="asynchronous jobs that are not done")
+    jobs_ttl: float = Field(3600, gt=0, description="for a job to be done, and then for its results to be fetched")
+    webhook_secret: SecretStr | None = Field(None, description="signs what webhooks are sent")
+    webhook_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="hosts or host:port, separated by commas"
+    )
     shutdown_grace: float = Field(30, gt=0, description="for requests under way when told to stop")
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "webhook_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -72,6 +81,13 @@ class Settings(BaseSettings):
             if not origin.startswith(("http://", "https://")) or origin.rstrip("/") != origin:
                 raise ValueError(f"an origin is like https://example.org, not {origin!r}")
         return value
+
+    @field_validator("webhook_hosts")
+    @classmethod
+    def _signed(cls, value: tuple[str, ...], known: ValidationInfo) -> tuple[str, ...]:
+        if value and not known.data.get("webhook_secret"):
+            raise ValueError("needs FACE_WEBHOOK_SECRET, which signs what they are sent")
+        return tuple(host.lower() for host in value)
 
     @field_validator("data_dir", "weights", "calibration", "master_key_file")
     @classmethod

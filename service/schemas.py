@@ -39,6 +39,12 @@ class JobOptions(Options):
     template: bool = Field(False, description="each face with its quality and the vector that is compared")
 
 
+class JobQuery(Options):
+    """Options of an asynchronous job."""
+
+    webhook: str | None = Field(None, max_length=2000, description="called when the job has ended; a listed host only")
+
+
 class Box(BaseModel):
     """Pixels of the upright image, origin top left; may reach beyond the image."""
 
@@ -124,6 +130,34 @@ class AnalysesAnswer(BaseModel):
     images: list[Analysis | ImageProblem]
     model: str | None = Field(description="digest of the model's weights; null when no image could be analysed")
     timings_ms: dict[str, float] = Field(description=TIMINGS)
+
+
+class JobStatus(BaseModel):
+    """How far an asynchronous job is; times are seconds since 1970."""
+
+    id: str
+    status: Literal["running", "done"]
+    total: int = Field(description="photos")
+    done: int = Field(description="photos with a result")
+    failed: int = Field(description="of these, those that have an error")
+    created: float
+    ended: float | None
+
+
+class JobItem(BaseModel):
+    """What became of one photo of a job."""
+
+    index: int
+    name: str | None = Field(None, description="its name in the archive, or the line's")
+    analysis: Analysis | None = None
+    model: str | None = Field(None, description="digest of the model's weights")
+    error: Problem | None = None
+
+
+class JobAnswer(JobStatus):
+    """A job with results, in the order of its photos; those that are missing are still to come."""
+
+    results: list[JobItem]
 
 
 class Model(BaseModel):

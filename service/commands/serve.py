@@ -17,6 +17,9 @@ from service.commands import CommandError, Commands, model
 from service.config import Settings
 from service.metrics import Metrics
 
+UNREAD_MS = 60_000
+"""Milliseconds until a client that does not take its answer is dropped."""
+
 log = logging.getLogger(__name__)
 
 
@@ -58,9 +61,12 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket that listens. Raises CommandError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listening = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise CommandError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections inherit it: a client that reads no more is dropped
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
+    return listening
 
 
 def announce(listening: socket.socket) -> None:

@@ -130,7 +130,7 @@ class Processes:
 
     def __init__(self, folder: Path, url: str, **env: str) -> None:
         self._folder, self._started = folder, list[Started]()
-        self._env = {"FACE_QUEUE_LEASE": "1", "FACE_REDIS_URL": url, "FACE_HOST": "127.0.0.1"} | env
+        self._env = {"FACE_QUEUE_LEASE": "3", "FACE_REDIS_URL": url, "FACE_HOST": "127.0.0.1"} | env
         self._forks = multiprocessing.get_context("forkserver")
         self._forks.set_forkserver_preload(["tests.queue.device", "service.__main__"])
 

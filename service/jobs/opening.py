@@ -1,0 +1,15 @@
+"""Which store a process keeps its jobs in."""
+
+from __future__ import annotations
+
+from service.config import Settings
+from service.jobs import JobStore
+from service.jobs.local import LocalJobs
+from service.jobs.redis import RedisJobs
+
+
+def open_jobs(settings: Settings) -> JobStore:
+    """Redis where it is set, else this process."""
+    if settings.redis_url:
+        return RedisJobs(settings.redis_url, settings.jobs_open, settings.jobs_ttl)
+    return LocalJobs(settings.jobs_open, settings.jobs_ttl)

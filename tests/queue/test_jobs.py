@@ -1,0 +1,270 @@
+"""Asynchronous jobs on both brokers: bulk uploads, progress, idempotency, deletion, webhooks, a killed API."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import io
+import json
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+
+from model.pipeline import AnalyzerConfig
+from service.config import Settings
+from service.errors import InvalidRequest
+from service.metrics import Metrics
+from service.webhooks import Webhooks
+from service.worker import Worker, running
+from tests.queue.device import Device, photo
+from tests.queue.processes import Processes, RedisServer, until
+from tests.service.serving import serve
+
+SECRET = "a secret"
+
+
+@dataclass
+class Hook:
+    """A listed host, and what it was sent."""
+
+    url: str
+    host: str
+    seen: list[tuple[dict[str, str], bytes]]
+    answers: list[int]
+
+
+@pytest.fixture(scope="module")
+def hook() -> Iterator[Hook]:
+    seen, answers = list[tuple[dict[str, str], bytes]](), list[int]()
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append((dict(self.headers), body))
+            self.send_response(answers.pop(0) if answers else 204)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    host = f"127.0.0.1:{server.server_port}"
+    yield Hook(f"http://{host}/hook?x=1", host, seen, answers)
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module", params=["local", "redis"])
+def client(
+    request: pytest.FixtureRequest,
+    hook: Hook,
+    weights: Path,
+    shared_server: RedisServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[httpx.Client]:
+    hooks = {"webhook_hosts": hook.host, "webhook_secret": SECRET}
+    if request.param == "redis":
+        shared_server.client.flushall()
+        env = {f"FACE_{name.upper()}": value for name, value in hooks.items()}
+        processes = Processes(tmp_path_factory.mktemp("processes"), shared_server.url)
+        api, worker = processes.api(FACE_JOBS_OPEN="2", FACE_JOB_BYTES="100kB", **env), processes.worker(weights)
+        until(lambda: worker.ready() and api.ready())
+        with httpx.Client(base_url=api.url, timeout=60) as client:
+            yield client
+        processes.stop()
+        return
+    settings = Settings(jobs_open=2, job_bytes="100kB", redis_url=None, **hooks)  # type: ignore[arg-type]
+    with serve(settings) as served:
+        device = Device(AnalyzerConfig(weights=weights))
+        with running(Worker(served.broker, device, settings, served.metrics), 30):
+            until(lambda: served.client.get("/readyz").status_code == 200)
+            yield served.client
+
+
+def archive(**files: bytes) -> bytes:
+    into = io.BytesIO()
+    with zipfile.ZipFile(into, "w", zipfile.ZIP_DEFLATED) as written:
+        for name, data in files.items():
+            written.writestr(name, data)
+    return into.getvalue()
+
+
+def start(client: httpx.Client, body: bytes, kind: str = "application/zip", **headers: str) -> httpx.Response:
+    return client.post("/v1/jobs", content=body, headers={"Content-Type": kind, **headers})
+
+
+def finished(client: httpx.Client, answer: httpx.Response, **query: int) -> dict:
+    assert answer.status_code == 202, answer.text
+    where = answer.headers["Location"]
+    until(lambda: client.get(where).json()["status"] == "done")
+    return client.get(where, params=query).json()
+
+
+def test_an_archive_of_photos_has_a_result_for_each(client: httpx.Client) -> None:
+    files = {f"photos/{number:02}.png": photo("grey") for number in range(20)}
+    files |= {"photos/broken.png": photo("grey")[:40], "photos/notes.txt": b"no photo", "__MACOSX/x": b"hidden"}
+    answer = start(client, archive(**files, **{".hidden": b""}))
+    job = finished(client, answer)
+    assert (job["total"], job["done"], job["failed"]) == (22, 22, 2)
+    assert [row["index"] for row in job["results"]] == list(range(22))
+    assert [row["name"] for row in job["results"][:2]] == ["photos/00.png", "photos/01.png"]
+    assert [row["error"] and row["error"]["code"] for row in job["results"][19:]] == [
+        None, "image_broken", "not_an_image",
+    ]  # fmt: skip
+    assert job["results"][0]["analysis"] == {"width": 32, "height": 32, "faces": []}
+    assert len(job["results"][0]["model"]) == 64
+    assert job["created"] <= job["ended"] <= time.time() + 1
+    where = answer.headers["Location"]
+    page = client.get(where, params={"start": 20, "limit": 1}).json()["results"]
+    assert [row["index"] for row in page] == [20]
+    assert client.delete(where).status_code == 204
+    assert client.get(where).json()["code"] == "job_not_found"
+
+
+def test_json_lines_fail_line_by_line(client: httpx.Client) -> None:
+    good = base64.b64encode(photo("grey")).decode()
+    lines = [{"image": good, "name": "one"}, {"image": "?"}, {"image": good, "more": 1}, {"image": good}, [1]]
+    body = "\n".join([*map(json.dumps, lines), "{", ""]).encode()
+    job = finished(client, start(client, body, "application/jsonl"))
+    assert [row.get("name") for row in job["results"]][:2] == ["one", None]
+    codes = [row["error"]["code"] if row["error"] else None for row in job["results"]]
+    assert codes == [None, "invalid_request", "invalid_request", None, "invalid_request", "invalid_request"]
+
+
+def test_the_bodies_of_v1_faces_are_taken_too(client: httpx.Client) -> None:
+    job = finished(client, start(client, photo("grey"), "image/png"))
+    assert (job["total"], job["failed"]) == (1, 0)
+    files = [("f", photo("grey"))] * 3
+    job = finished(client, client.post("/v1/jobs?landmarks=false", files=files, data={"max_faces": "3"}))
+    assert job["total"] == 3
+    assert client.post("/v1/jobs?max_faces=0", content=photo("grey")).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "code"),
+    [
+        (b"PK not", "application/zip", 400, "invalid_archive"),
+        (archive(), "application/zip", 422, "no_image"),
+        (b"", "application/zip", 400, "invalid_archive"),
+        (b"\n\n", "application/jsonl", 422, "no_image"),
+        (archive(**{f"{number}": b"" for number in range(1001)}), "application/zip", 413, "too_many_images"),
+        (archive(bomb=bytes(50_000_000)), "application/zip", 413, "body_too_large"),
+        (archive(a=bytes(60_000), b=bytes(60_000)), "application/zip", 413, "body_too_large"),
+        (b"x", "text/plain", 415, "unsupported_content_type"),
+    ],
+)
+def test_what_is_refused_at_once(client: httpx.Client, body: bytes, kind: str, status: int, code: str) -> None:
+    answer = start(client, body, kind)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+def test_a_damaged_or_lying_entry_fails_alone(client: httpx.Client) -> None:
+    body = bytearray(archive(a=photo("grey"), b=photo("grey")))
+    where = body.index(b"PK\x03\x04") + 40
+    body[where : where + 8] = b"\xff" * 8
+    job = finished(client, start(client, bytes(body)))
+    assert [row["error"] and row["error"]["code"] for row in job["results"]] == ["invalid_archive", None]
+
+
+def test_the_same_key_is_accepted_once(client: httpx.Client) -> None:
+    body, key = archive(a=photo("grey")), {"Idempotency-Key": f"order 1 {client.base_url}"}
+    first, second = start(client, body, **key), start(client, body, **key)
+    assert first.headers["Location"] == second.headers["Location"]
+    assert start(client, body).headers["Location"] != first.headers["Location"]
+    other = start(client, archive(a=photo("blue")), **key)
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_conflict")
+    until(lambda: client.get(first.headers["Location"]).json()["status"] == "done")
+    assert start(client, body, **key).json()["status"] == "done"
+    assert client.delete(first.headers["Location"]).status_code == 204
+    again = start(client, body, **key)
+    assert again.status_code == 202
+    assert again.headers["Location"] != first.headers["Location"]
+
+
+def test_a_running_job_shows_progress_and_can_be_stopped(client: httpx.Client) -> None:
+    until(lambda: "face_jobs_open 0.0" in client.get("/metrics").text)
+    answers = [start(client, archive(**{f"{n}": photo("blue") for n in range(40)})) for _ in range(2)]
+    try:
+        assert [answer.status_code for answer in answers] == [202, 202]
+        full = start(client, archive(a=photo("grey")))
+        assert (full.status_code, full.json()["code"]) == (429, "queue_full")
+        assert client.post("/v1/faces", content=photo("grey")).status_code == 200, "who waits is not kept waiting"
+        where = answers[0].headers["Location"]
+        until(lambda: client.get(where).json()["done"] > 0)
+        assert client.get(where).json()["status"] == "running"
+    finally:
+        for answer in answers:
+            assert client.delete(answer.headers["Location"]).status_code == 204
+    until(lambda: "face_jobs_open 0.0" in client.get("/metrics").text)
+    until(lambda: "face_queue_depth 0.0" in client.get("/metrics").text)
+
+
+def test_a_webhook_is_signed_and_tried_again(client: httpx.Client, hook: Hook) -> None:
+    hook.seen.clear()
+    hook.answers[:] = [503, 302]
+    answer = client.post("/v1/jobs", params={"webhook": hook.url}, content=photo("grey"))
+    job = finished(client, answer)
+    until(lambda: len(hook.seen) == 3, 20)
+    headers, body = hook.seen[-1]
+    assert json.loads(body) == {name: job[name] for name in ("id", "status", "total", "done", "failed")}
+    when, signature = (part.partition("=")[2] for part in headers["X-Face-Signature"].split(","))
+    expected = hmac.new(SECRET.encode(), f"{when}.".encode() + body, hashlib.sha256).hexdigest()
+    assert hmac.compare_digest(signature, expected)
+    assert abs(int(when) - time.time()) < 60
+    until(lambda: 'face_webhooks_total{outcome="delivered"}' in client.get("/metrics").text)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://example.org/", "https://127.0.0.1:1/", "file:///etc/passwd", "http://u@127.0.0.1/", "http://[", "x"]
+)
+def test_a_webhook_to_a_host_that_is_not_listed(client: httpx.Client, url: str) -> None:
+    answer = client.post("/v1/jobs", params={"webhook": url}, content=photo("grey"))
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+def test_webhooks_are_off_unless_hosts_are_listed_and_private_addresses_are_not_meant_by_names(hook: Hook) -> None:
+    with pytest.raises(InvalidRequest, match="no webhooks"):
+        Webhooks((), "", Metrics()).check("https://example.org/")
+    with pytest.raises(ValueError, match="FACE_WEBHOOK_SECRET"):
+        Settings(webhook_hosts="example.org")  # type: ignore[arg-type]
+    port = hook.host.partition(":")[2]
+    named, listed = (f"localhost:{port}",), (f"localhost:{port}", "127.0.0.1")
+    hook.seen.clear()
+    hook.answers.clear()
+    url = f"http://localhost:{port}/"
+    Webhooks(named, SECRET, Metrics()).check(url)
+    assert not asyncio.run(Webhooks(named, SECRET, Metrics(), pause=0).deliver(url, {}))
+    assert not hook.seen
+    assert asyncio.run(Webhooks(listed, SECRET, Metrics(), pause=0).deliver(url, {}))
+    assert len(hook.seen) == 1
+
+
+def test_another_process_goes_on_with_the_job_of_one_that_was_killed(
+    server: RedisServer, processes: Processes, weights: Path
+) -> None:
+    first, second = processes.api(), processes.api()
+    worker = processes.worker(weights, FACE_TEST_SECONDS="0.2", FACE_BATCH_IMAGES="1")
+    until(lambda: worker.ready() and first.ready() and second.ready())
+    with httpx.Client(base_url=first.url, timeout=60) as client:
+        where = start(client, archive(**{f"{n}": photo("grey") for n in range(30)})).headers["Location"]
+        until(lambda: client.get(where).json()["done"] > 2)
+    first.kill()
+    assert second.get(where).json()["status"] == "running"
+    until(lambda: second.get(where).json()["status"] == "done", 60)
+    job = second.get(where).json()
+    assert (job["total"], job["done"], job["failed"]) == (30, 30, 0)
+    assert [row["index"] for row in job["results"]] == list(range(30))
+    until(lambda: not server.client.zcard("face:bulk:open"))
+    assert all(server.client.pttl(key) > 0 for key in server.client.scan_iter("face:bulk:*"))
