@@ -3,6 +3,7 @@
     recipe → data (model.datasets) → network (model.network) → losses (model.tasks) → validation → checkpoint
 
 A run resumes from RUN/state.pt by itself; the best weights so far are RUN/best.safetensors, the curve RUN/curve.csv.
+On several GPUs: torchrun --nproc-per-node N -m model.train … --device cuda. Recipes that name archives want --data DIR.
 """
 
 from __future__ import annotations
@@ -10,18 +11,23 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields
 from math import cos, pi
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW
 from tqdm import tqdm
 
 from model import checkpoint, tasks
-from model.datasets import mixture, shared_dir
+from model.datasets import archives, mixture, shared_dir, stream
 from model.datasets.loaders import Batch, Mixture, prefetch
 from model.network import PRESETS, AllInOne, NetworkConfig
 from model.tasks import LossConfig
@@ -55,6 +61,9 @@ class Recipe:
     validate_every: int = 1000
     checkpoint_minutes: float = 10.0
     seed: int = 0
+    accumulate: int = 1  # batches whose gradients make one step, on each device
+    workers: int = 0  # processes that make batches; 0: a thread
+    only: list[str] = field(default_factory=list)  # tasks whose heads alone learn: fine-tuning; empty: all there is
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -69,7 +78,8 @@ def read_recipe(path: Path) -> Recipe:
         ("", raw, {f.name for f in fields(Recipe)}),
         ("loss.", raw.get("loss", {}), {f.name for f in fields(LossConfig)} - {"age_lambda"}),
         ("weights.", raw.get("weights", {}), set(tasks.TASKS)),
-        ("data.", raw["data"], {f.name for f in fields(mixture.MixtureConfig)} - {"seed"}),
+        ("data.", raw["data"], {f.name for f in fields(_data_config(raw["data"]))} - {"seed", "root", "fold"}),
+        ("only: ", raw.get("only", ()), set(tasks.TASKS)),
         ("data.shares.", raw["data"].get("shares", {}), set(mixture.LOADERS)),
     ):
         if unknown := set(given) - known:
@@ -79,7 +89,25 @@ def read_recipe(path: Path) -> Recipe:
             raise ValueError(f"{path.name}: {name} must be one of {allowed}, not {raw[name]!r}")
     if raw.get("start") not in (None, "teacher") and not str(raw["start"]).endswith(".safetensors"):
         raise ValueError(f"{path.name}: start must be null, 'teacher' or a .safetensors file, not {raw['start']!r}")
+    if raw.get("accumulate", 1) < 1 or raw.get("workers", 0) < 0:
+        raise ValueError(f"{path.name}: accumulate is at least 1 and workers at least 0")
     return Recipe(**raw)
+
+
+def _data_config(data: dict[str, Any]) -> type[mixture.MixtureConfig] | type[archives.ArchivesConfig]:
+    return archives.ArchivesConfig if "sets" in data else mixture.MixtureConfig
+
+
+def load_data(recipe: Recipe, root: Path | None = None, fold: int | None = None) -> mixture.Data:
+    """The recipe's data: archives below a folder (an FDDB fold left out), or the mixture of the cache.
+
+    Raises FileNotFoundError naming what is missing.
+    """
+    size = PRESETS[recipe.preset].input_size
+    if "sets" in recipe.data:
+        place = str(root) if root else None
+        return archives.load(archives.ArchivesConfig(**recipe.data, seed=recipe.seed, root=place, fold=fold), size)
+    return mixture.load(mixture.MixtureConfig(**recipe.data, seed=recipe.seed), size)
 
 
 class Run:
@@ -94,6 +122,12 @@ class Run:
         groups = [{"params": own, "base": recipe.lr}, {"params": network.shared_parameters(), "base": recipe.shared_lr}]
         self.optimizer = AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
         self.step, self.best = 0, float("-inf")
+        self.rank, self.world = 0, 1
+        self.learner: torch.nn.Module = self.network
+        if distributed.is_initialized():
+            self.rank, self.world = distributed.get_rank(), distributed.get_world_size()
+            # A batch trains the heads of one domain, another on each device: the others' gradients are unused there.
+            self.learner = DistributedDataParallel(self.network, broadcast_buffers=False, find_unused_parameters=True)
 
     def rate(self, step: int) -> float:
         """Learning rate as a share of the base: linear warm-up, constant, cosine decay at the end."""
@@ -104,29 +138,42 @@ class Run:
 
     def train_step(self, source: str, batch: Batch) -> dict[str, float]:
         """One step on one domain's batch: its loss by task. Raises FloatingPointError naming a non-finite loss."""
+        return self.train_on([(source, batch)])
+
+    def train_on(self, batches: Sequence[tuple[str, Batch]]) -> dict[str, float]:
+        """One step on the mean of several batches' losses, on all devices. Raises as train_step does."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base"] * self.rate(self.step)
+        self.network.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        values: dict[str, float] = {}
+        for left, (source, batch) in zip(reversed(range(len(batches))), batches, strict=True):
+            learner = self.learner
+            with learner.no_sync() if left and isinstance(learner, DistributedDataParallel) else nullcontext():
+                values |= self._backward(source, batch, len(batches))
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        self.optimizer.step()
+        self._average()
+        self.step += 1
+        return values
+
+    def _backward(self, source: str, batch: Batch, share: int) -> dict[str, float]:
+        """Adds a batch's gradient over `share`; its loss by task."""
         recipe = self.recipe
-        labels = {key: value.to(self.device) for key, value in batch.items() if key != "crops"}
-        crops = batch["crops"].to(self.device).float().contiguous(memory_format=torch.channels_last)
+        labels = {key: value.to(self.device, non_blocking=True) for key, value in batch.items() if key != "crops"}
+        crops = batch["crops"].to(self.device, non_blocking=True)
+        crops = crops.float().contiguous(memory_format=torch.channels_last)
         age_lambda = recipe.age_lambda if self.step >= recipe.age_switch else 0.0
         config = LossConfig(age_lambda=age_lambda, **recipe.loss)
         wanted = [name for name, task in tasks.TASKS.items() if task.label in labels]
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["base"] * self.rate(self.step)
-
-        self.network.train()
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            outputs = self.network(crops, wanted)
+            outputs = self.learner(crops, wanted)
         parts = tasks.losses(outputs, labels, config)
         loss = tasks.total(parts, recipe.weights)
         if not torch.isfinite(loss):
             values = {name: part.item() for name, part in parts.items()}
             raise FloatingPointError(f"step {self.step}: loss {loss.item()} on a batch of {source}: {values}")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)
-        self.optimizer.step()
-        self._average()
-        self.step += 1
+        (loss / share if share > 1 else loss).backward()  # type: ignore[no-untyped-call]
         return {name: part.item() for name, part in parts.items()}
 
     def _average(self) -> None:
@@ -172,20 +219,46 @@ def build(recipe: Recipe, subjects: int) -> AllInOne:
     elif recipe.start:
         started = checkpoint.load(Path(recipe.start).expanduser()).part("network")
         network.load_state_dict(network.state_dict() | started)
+    if recipe.only:
+        heads = tuple(f"{part}_heads.{name}." for part in ("local", "deep") for name in recipe.only)
+        heads += ("identity.",) if {"identity", "embedding"} & set(recipe.only) else ()
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(name.startswith(heads))
     return network
 
 
+def _groups(run: Run, data: Mixture) -> Iterator[tuple[tuple[str, Batch], ...]]:
+    """Batches of each step to come on one device; all devices together take every number once."""
+
+    def make(number: int) -> tuple[str, Batch]:
+        return data.batch(number * run.world + run.rank)
+
+    recipe, each = run.recipe, run.recipe.accumulate
+    first, last = run.step * each, recipe.steps * each
+    if recipe.workers:
+        batches = stream.batches(make, first, last, recipe.workers, pin=run.device.startswith("cuda"))
+    else:
+        batches = prefetch(make, first, last)
+    return zip(*[batches] * each, strict=True)
+
+
 def train(run: Run, data: Mixture, validation: dict[str, list[Batch]], out: Path) -> None:
-    """Steps until the recipe's end: curve, validation, best weights, a state file every few minutes."""
+    """Steps until the recipe's end: curve, validation, best weights, a state file every few minutes.
+
+    Of several devices the first alone validates and writes.
+    """
     recipe, means = run.recipe, dict[str, float]()
-    saved = time.monotonic()
-    _trim_curve(out / "curve.csv", run.step)
-    batches = prefetch(data.batch, run.step, recipe.steps)
-    bar = tqdm(batches, recipe.preset, total=recipe.steps, initial=run.step, mininterval=5.0)
-    for source, batch in bar:
-        for name, value in run.train_step(source, batch).items():
+    saved, first = time.monotonic(), run.rank == 0
+    if first:
+        _trim_curve(out / "curve.csv", run.step)
+    groups = _groups(run, data)
+    bar = tqdm(groups, recipe.preset, recipe.steps, initial=run.step, mininterval=5.0, disable=not first)
+    for batches in bar:
+        for name, value in run.train_on(batches).items():
             means[name] = value if name not in means else 0.98 * means[name] + 0.02 * value
         bar.set_postfix({name: f"{value:.3f}" for name, value in means.items()}, refresh=False)
+        if not first:
+            continue
         last = run.step == recipe.steps
         if run.step % recipe.validate_every == 0 or last:
             network = run.averaged()
@@ -240,18 +313,33 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; resumed where it holds a state")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--data", type=Path, help="folder of the archives, DIR/<set>/, for recipes that name some")
+    parser.add_argument("--fold", type=int, help="FDDB's fold to leave out")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    device = _join(arguments.device)
     recipe = read_recipe(arguments.recipe)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    config = mixture.MixtureConfig(**recipe.data, seed=recipe.seed)
-    data = mixture.load(config, PRESETS[recipe.preset].input_size)
-    run = Run(recipe, build(recipe, data.subjects), arguments.device)
+    data = load_data(recipe, arguments.data, arguments.fold)
+    run = Run(recipe, build(recipe, data.subjects), device)
     if (arguments.out / "state.pt").is_file():
-        run.restore(torch.load(arguments.out / "state.pt", map_location=arguments.device, weights_only=True))
+        run.restore(torch.load(arguments.out / "state.pt", map_location=device, weights_only=True))
         print(f"resumed at step {run.step}")
     train(run, data.mixture, data.validation, arguments.out)
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def _join(device: str) -> str:
+    """Joins the processes that torchrun started, if it did; this one's device."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return device
+    if device.startswith("cuda"):
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    return device
 
 
 if __name__ == "__main__":
