@@ -138,6 +138,11 @@ class Embedding:
         """[N, n] of descriptors [N, D]; not of unit length, so that they can still be pooled."""
         return F.linear(descriptors - self.mean, self.weight)
 
+    def project_unit(self, descriptors: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Projections [N, n] of descriptors [N, D] at unit length: their products are the similarities."""
+        projected = self.project(torch.from_numpy(np.asarray(descriptors, np.float32)))
+        return np.asarray(F.normalize(projected, dim=1).numpy(), np.float32)
+
     def part(self) -> dict[str, Tensor]:
         """As a part of a checkpoint."""
         return {"weight": self.weight, "mean": self.mean}

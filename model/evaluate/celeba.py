@@ -3,8 +3,8 @@
 Gender and smile: accuracy over all photos; the face taken is Analysed.main_face, a photo without a face counts as
 wrong. Verification: all pairs of the test photos, whose people no training has seen; score and misses as in lfw.py. The
 teacher's descriptors (machine labels, 128-d) are scored the same way on the photos where its detector found a face, and
-so are ours on just those photos: `teacher_` and `same_photos_` figures, left out where
-there are not both kinds of pairs.
+so are ours on just those photos: `teacher_` and `same_photos_` figures. With a checkpoint that has a triplet
+probabilistic embedding, `tpe_` figures are those of its cosine. What lacks both kinds of pairs is left out.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from model import tpe
 from model.datasets import Sample, celeba
 from model.evaluate import metrics
 from model.evaluate.result import Figure, Plot, Result
@@ -29,10 +30,10 @@ def test_samples(run: Run) -> list[Sample]:
 
 def evaluate(run: Run) -> Result:
     """Raises FileNotFoundError without `celeba_wild`."""
-    return score(run.analyse(run.some(test_samples(run)), "celeba"))
+    return score(run.analyse(run.some(test_samples(run)), "celeba"), run.embedding)
 
 
-def score(photos: Sequence[Analysed]) -> Result:
+def score(photos: Sequence[Analysed], embedding: tpe.Embedding | None = None) -> Result:
     """The protocol on what was found."""
     chosen = [photo.main_face() for photo in photos]
     found = np.array([face is not None for face in chosen])
@@ -51,16 +52,20 @@ def score(photos: Sequence[Analysed]) -> Result:
     descriptors = np.stack(
         [np.zeros(512) if f is None else p.faces.descriptor[f].numpy() for p, f in zip(photos, chosen, strict=True)]
     )
-    verification, plot = _verification(photos, descriptors, found)
+    verification, plot = _verification(photos, descriptors, found, embedding)
     return Result("celeba", len(photos), (*figures, *verification), plots=(plot,) if plot.lines else ())
 
 
 def _verification(
-    photos: Sequence[Analysed], descriptors: metrics.Floats, found: metrics.Flags
+    photos: Sequence[Analysed], descriptors: metrics.Floats, found: metrics.Flags, embedding: tpe.Embedding | None
 ) -> tuple[list[Figure], Plot]:
     subjects = np.unique([str(p.sample.subject) for p in photos], return_inverse=True)[1]
     taught = np.array([p.sample.embedding is not None for p in photos])
-    columns = {"": (descriptors, found, np.ones(len(photos), bool))}
+    everyone = np.ones(len(photos), bool)
+    columns = {"": (descriptors, found, everyone)}
+    if embedding is not None:
+        projected = embedding.project_unit(descriptors)
+        columns |= {"tpe_": (projected, found, everyone), "same_photos_tpe_": (projected, found, taught)}
     if taught.any():
         teacher = np.stack([p.sample.embedding for p in photos if p.sample.embedding is not None]).astype(np.float64)
         teacher /= np.linalg.norm(teacher, axis=1, keepdims=True)

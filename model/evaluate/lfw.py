@@ -4,15 +4,17 @@ Each photo goes through the Analyzer's own detection, landmarks, alignment and d
 face taken is Analysed.main_face. A pair's score is the cosine of its two descriptors, −1 when a photo yielded no face:
 such a pair counts as 'different', it is never dropped. Accuracy of a fold is taken at the threshold that is best on the
 other nine; its mean and standard deviation over the folds are reported. TAR@FAR is over all pairs at once, without
-interpolation. The descriptors have seen outside training data, so this is LFW's 'unrestricted, labelled outside data'.
+interpolation; with a checkpoint that has a triplet probabilistic embedding, `tpe_` figures are those of its cosine. The
+descriptors have seen outside training data, so this is LFW's 'unrestricted, labelled outside data'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from model import tpe
 from model.datasets.lfw import Pair, read_pairs
 from model.evaluate import metrics
 from model.evaluate.result import Figure, Plot, Result, Table
@@ -26,29 +28,37 @@ def evaluate(run: Run) -> Result:
     original = run.data is not None and (run.data / "lfw").is_dir() and not (run.data / "lfw_pairs").is_dir()
     pairs = run.some(read_pairs(run.root("lfw" if original else "lfw_pairs")))
     samples = {s.name: s for pair in pairs for s in (pair.first, pair.second)}
-    return score(pairs, run.analyse(list(samples.values()), "lfw"))
+    return score(pairs, run.analyse(list(samples.values()), "lfw"), run.embedding)
 
 
-def score(pairs: Sequence[Pair], photos: Sequence[Analysed]) -> Result:
+def score(pairs: Sequence[Pair], photos: Sequence[Analysed], embedding: tpe.Embedding | None = None) -> Result:
     """The protocol on what was found in the pairs' photos."""
     descriptors = {}
     for photo in photos:
         face = photo.main_face()
         if face is not None:
             descriptors[photo.sample.name] = photo.faces.descriptor[face].numpy()
-    scores = np.array([_similarity(descriptors.get(p.first.name), descriptors.get(p.second.name)) for p in pairs])
+    scores = _similarities(pairs, descriptors)
     genuine = np.array([p.genuine for p in pairs])
     folds = np.array([p.fold for p in pairs])
 
     accuracies, thresholds = metrics.fold_accuracies(scores, genuine, folds)
     far, tar, _ = metrics.roc(scores, genuine)
     rates = metrics.tar_at_far(scores, genuine, FAR)
+    projected: tuple[Figure, ...] = ()
+    if embedding is not None:
+        units = {name: embedding.project_unit(vector[None])[0] for name, vector in descriptors.items()}
+        others = _similarities(pairs, units)
+        best = 100 * float(metrics.fold_accuracies(others, genuine, folds)[0].mean())
+        rate = 100 * float(metrics.tar_at_far(others, genuine, (1e-3,))[0])
+        projected = (Figure("tpe_accuracy", best), Figure("tpe_tar_at_far_0.001", rate))
     lost = sum(p.first.name not in descriptors or p.second.name not in descriptors for p in pairs)
     figures = (
         Figure("accuracy", 100 * float(accuracies.mean())),
         Figure("accuracy_std", 100 * float(accuracies.std())),
         *(Figure(f"tar_at_far_{limit:g}", 100 * float(rate)) for limit, rate in zip(FAR, rates, strict=True)),
         Figure("auc", 100 * metrics.area_under_roc(scores, genuine)),
+        *projected,
         Figure("photos_without_face", len(photos) - len(descriptors), "photos"),
         Figure("pairs_without_face", lost, "pairs"),
     )
@@ -63,6 +73,10 @@ def score(pairs: Sequence[Pair], photos: Sequence[Analysed]) -> Result:
         (Table("Folds", ("fold", "accuracy %", "threshold"), rows),),
         (Plot("roc", "false accept rate", "true accept rate", {"all pairs": (far, tar)}, log_x=True),),
     )
+
+
+def _similarities(pairs: Sequence[Pair], vectors: Mapping[str, metrics.Floats]) -> metrics.Floats:
+    return np.array([_similarity(vectors.get(p.first.name), vectors.get(p.second.name)) for p in pairs])
 
 
 def _similarity(first: metrics.Floats | None, second: metrics.Floats | None) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from model import geometry
+from model import checkpoint, geometry, tpe
 from model.datasets import Sample, data_dir
 from model.datasets.store import read_photo
 from model.evaluate import metrics
@@ -78,6 +79,11 @@ class Run:
         self.limit = limit
         self.folds = folds  # of checkpoints, one a fold, for protocols that fine-tune by fold
         self._found: dict[Path, Analysed] = {}
+
+    @cached_property
+    def embedding(self) -> tpe.Embedding | None:
+        """The checkpoint's triplet probabilistic embedding, None when it has none."""
+        return tpe.Embedding.of(checkpoint.load(self.analyzer.config.weights or checkpoint.SHIPPED))
 
     def root(self, name: str) -> Path:
         """Folder of a data set: inside `data` when that was given, else the cache. Raises FileNotFoundError."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from model import geometry, landmarks
+from model import geometry, landmarks, tpe
 from model.datasets import Sample
 from model.datasets.lfw import Pair
 from model.evaluate import celeba, detection, helen, lfw, pose, utkface
@@ -116,6 +116,14 @@ class TestLfw:
         assert result["accuracy"] == pytest.approx(100 - 100 / 80)
         assert (result["photos_without_face"], result["pairs_without_face"]) == (1, 2)
 
+    def test_an_embedding_that_forgets_who_it_is_is_half_right(self):
+        pairs, photos = self.pairs()
+        who = {s.subject: i for i, s in enumerate(photos)}
+        found = [analysed(s, faces(descriptor=np.eye(512)[None, who[s.subject]])) for s in photos]
+        assert lfw.score(pairs, found, tpe.Embedding(torch.eye(512), torch.zeros(512)))["tpe_accuracy"] == 100
+        result = lfw.score(pairs, found, tpe.Embedding(torch.ones(1, 512), torch.zeros(512)))
+        assert (result["accuracy"], result["tpe_accuracy"], result["tpe_tar_at_far_0.001"]) == (100, 50, 0)
+
 
 class TestUtkface:
     SAMPLES = (sample(age=2.0, female=0.0, group="asian"), sample(age=30.0, female=1.0, group="white"))
@@ -175,6 +183,15 @@ class TestCeleba:
 
         result = celeba.score(self.photos(teacher=teacher))
         assert (result["same_photos_tar_at_far_0.001"], result["teacher_tar_at_far_0.001"]) == (100, 0)
+
+    def test_an_embedding_has_figures_of_its_own(self):
+        def teacher(i):
+            return np.ones(128) if i else None
+
+        forgetful = tpe.Embedding(torch.ones(1, 512), torch.zeros(512))
+        result = celeba.score(self.photos(teacher=teacher), forgetful)
+        assert (result["tar_at_far_0.001"], result["tpe_tar_at_far_0.001"]) == (100, 0)
+        assert result["same_photos_tpe_tar_at_far_0.01"] == 0
 
     def test_one_photo_has_no_pairs(self):
         assert celeba.score(self.photos()[:1])["gender_accuracy"] == 100
