@@ -9,10 +9,21 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from service.commands import CommandError, analyze, api, complain, dead_letters, identity, serve, worker
+from service.commands import (
+    CommandError,
+    analyze,
+    api,
+    complain,
+    dead_letters,
+    identity,
+    master_key,
+    searcher,
+    serve,
+    worker,
+)
 from service.config import Settings, explain
 
-GROUPS = (serve, api, worker, analyze, identity, dead_letters)
+GROUPS = (serve, api, worker, searcher, analyze, identity, master_key, dead_letters)
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -34,6 +34,7 @@ class Settings(BaseSettings):
 
     api_keys: Literal["auto", "on", "off"] = Field("auto", description="auto: on when listening outside loopback")
     master_key: SecretStr | None = Field(None, description="32 bytes in base64; several open, the first seals")
+    searchers: int = Field(0, ge=0, le=1000, description="parts that searches are scattered to, over Redis")
     url: str = Field("http://127.0.0.1:8000", pattern=r"^https?://", description="the server that commands talk to")
     key: SecretStr | None = Field(None, description="the API key that commands send")
     master_key_file: Path | None = None
@@ -60,7 +61,7 @@ class Settings(BaseSettings):
     metrics_port: int | None = Field(None, ge=0, le=65535, description="a worker's /metrics, /livez and /readyz")
     job_images: int = Field(1000, gt=0, description="photos in one asynchronous job")
     job_bytes: ByteSize = Field(ByteSize(256 << 20), gt=0, description="an archive's files, unpacked")
-    job_images_at_once: int = Field(8, gt=0, description="photos of one asynchronous job in the queue")
+    job_images_at_once: int = Field(8, gt=0, description="photos of an API process's jobs in the queue")
     jobs_open: int = Field(8, gt=0, description="asynchronous jobs that are not done")
     jobs_ttl: float = Field(3600, gt=0, description="for a job to be done, and then for its results to be fetched")
     webhook_secret: SecretStr | None = Field(None, description="signs what webhooks are sent")

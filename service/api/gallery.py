@@ -250,10 +250,10 @@ async def search(request: Request, collection: str, query: Annotated[SearchAsked
     calibration = answering.calibrated()
 
     def find(gallery: Gallery) -> tuple[list[Any], int]:
+        searching = request.app.state.opening.searching
         with metrics.search_duration.time():
-            return gallery.search(collection, answering.model, vector, asked.limit), gallery.collection(
-                collection
-            ).subjects
+            matches = searching.search(collection, answering.model, vector, asked.limit)
+        return matches, gallery.collection(collection).subjects
 
     matches, size = await stored(request, find)
     fpir = asked.fpir or settings.fpir

@@ -233,6 +233,25 @@ class Page(Generic[Item]):
 
 
 @dataclass(frozen=True)
+class Part:
+    """Part `number` of `of` of every collection, from 0. Raises ValueError for no such part."""
+
+    number: int = 0
+    of: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.number < self.of:
+            raise ValueError(f"there is no part {self.number + 1} of {self.of}")
+
+    def holds(self, serial: int) -> bool:
+        """Whether a subject belongs to it."""
+        return serial % self.of == self.number
+
+
+WHOLE = Part()
+
+
+@dataclass(frozen=True)
 class Receipt:
     """What was deleted and when; holds no name."""
 

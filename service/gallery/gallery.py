@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from service import gallery as types
-from service.gallery import Collection, Match, Medium, NewMedium, Page, Policy, Receipt, Subject, Vector
+from service.gallery import WHOLE, Collection, Match, Medium, NewMedium, Page, Part, Policy, Receipt, Subject, Vector
 from service.gallery import records as checks
 from service.gallery.records import Head
 from service.gallery.sealed import Handle, SealedStore
@@ -45,10 +45,11 @@ class _Searchable:
 class Gallery:
     """All collections of a store. Raises VaultLocked when the vault cannot open it; any call raises the store's errors.
 
-    `sealed` is the layer below, for upkeep and transfer.
+    `sealed` is the layer below, for upkeep and transfer; a search sees the subjects of `part` only.
     """
 
-    def __init__(self, store: Store, vault: Vault, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: Store, vault: Vault, clock: Callable[[], float] = time.time, part: Part = WHOLE) -> None:
+        self.part = part
         self.sealed = SealedStore(store, vault, clock)
         self._store, self._clock = store, clock
         self._indices: OrderedDict[bytes, _Searchable] = OrderedDict()
@@ -321,6 +322,8 @@ class Gallery:
         vectors: dict[int, Vector] = {}
         removed = set(changes.removed)
         for row in changes.rows:
+            if not self.part.holds(row.serial):
+                continue
             vector = self.sealed.template(handle, row)
             if vector is None:
                 vectors.pop(row.serial, None)

@@ -10,6 +10,7 @@ from service.config import Settings
 from service.gallery import StorageUnavailable
 from service.gallery.gallery import Gallery
 from service.gallery.redis import RedisStore
+from service.gallery.scatter import Scattered
 from service.gallery.sqlite import SqliteStore
 from service.gallery.store import Store
 from service.keys import KeyRing
@@ -52,6 +53,7 @@ class Opening:
     _store: Store | None = None
     _gallery: Gallery | None = None
     _keys: KeyRing | None = None
+    _scattered: Scattered | None = None
 
     @property
     def keys(self) -> KeyRing:
@@ -69,6 +71,15 @@ class Opening:
                 self._gallery = Gallery(self._opened(), open_vault(self.settings))
             return self._gallery
 
+    @property
+    def searching(self) -> Gallery | Scattered:
+        """What searches: the gallery itself, or the searchers. Raises as `gallery` does."""
+        found = self.gallery
+        with self._lock:
+            if self.settings.searchers and self.settings.redis_url and self._scattered is None:
+                self._scattered = Scattered(found, self.settings.redis_url, self.settings.searchers)
+            return self._scattered or found
+
     def exists(self) -> bool:
         """Whether there is a gallery to look after, opened or not."""
         return self._gallery is not None or self.settings.redis_url is not None or database(self.settings).exists()
@@ -78,7 +89,7 @@ class Opening:
         with self._lock:
             if self._store is not None:
                 self._store.close()
-            self._store = self._gallery = self._keys = None
+            self._store = self._gallery = self._keys = self._scattered = None
 
     def _opened(self) -> Store:
         if self._store is None:

@@ -1,5 +1,7 @@
 // Talks to the server this page came from, and to no other.
 
+const KEY = "api-key";
+
 /** What went wrong: the server's problem document (RFC 9457), or one of ours for what happened on the way. */
 export class Problem extends Error {
   constructor({ code = "internal_error", status = 0, title = "", detail = "", request_id = "" }, retryAfter = null) {
@@ -32,6 +34,22 @@ const WORDS = {
   not_ready: ["The server is not ready", "No worker is running yet; it may still be loading the network."],
   deadline_exceeded: ["It took too long", "The server gave up waiting for the result; it may be under load."],
   analysis_failed: ["The analysis failed", "The network failed on this photo. The server's log has the reason."],
+  no_face: ["No face was found", "Choose a photo where the face is larger or clearer."],
+  several_faces: ["There are several faces", "Choose a photo of one person."],
+  low_quality: ["The photo is not good enough", "Choose a sharper, larger, brighter or more frontal one."],
+  not_calibrated: ["The network is not calibrated", "Nothing tells what its similarities mean; ask who runs this server."],
+  model_mismatch: ["The collection belongs to another network", "Its people must be enrolled again."],
+  collection_not_found: ["No such collection", "Somebody may have deleted it."],
+  subject_not_found: ["No such person", "Somebody may have deleted them."],
+  no_template: ["No photo is enrolled yet", "Enrol one first."],
+  storage_full: ["The server's disk is full", "Nothing was lost; ask who runs this server."],
+  storage_unavailable: ["The server's storage cannot be reached", "Try again; ask who runs this server."],
+  vault_locked: ["The stored data cannot be opened", "The master key is another; ask who runs this server."],
+  unauthorized: ["An API key is needed", "Give one on the page People; who runs this server has it."],
+  forbidden: ["This API key may not do that", "Ask for one with another role."],
+  foreign_host: ["Not allowed", "Without API keys this server answers to its own machine only."],
+  rate_limited: ["Too many requests", "This API key was used too often; wait a moment."],
+  invalid_name: ["The name is not valid", "It has 1 to 256 bytes and no control characters."],
   unreachable: ["The server cannot be reached", "Check that it is running and that you are connected."],
 };
 
@@ -53,6 +71,16 @@ export function explain(problem) {
   return { title, advice };
 }
 
+/** Send this API key from now on; it is forgotten with the tab. */
+export function useKey(key) {
+  sessionStorage.setItem(KEY, key);
+}
+
+/** The answer of any call. Throws Problem. */
+export async function call(path, options = {}) {
+  return await answer(await request(path, options));
+}
+
 /** The server's model and limits. Throws Problem. */
 export async function model() {
   return await answer(await request("v1/model", {}));
@@ -66,8 +94,10 @@ export async function analyze(file, signal) {
 }
 
 async function request(path, options) {
+  const key = sessionStorage.getItem(KEY);
+  const headers = { Accept: "application/json", ...(key ? { Authorization: `Bearer ${key}` } : {}) };
   try {
-    return await fetch(path, { ...options, headers: { Accept: "application/json" } });
+    return await fetch(path, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Problem({ code: "unreachable" });

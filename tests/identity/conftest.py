@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import pytest
+import skimage.data
 
 from service.gallery.gallery import Gallery
 from service.gallery.redis import RedisStore
@@ -58,3 +60,9 @@ def gallery(store: Store, clock: Clock) -> Gallery:
 @pytest.fixture
 def faces() -> Faces:
     return Faces()
+
+
+@pytest.fixture(scope="session")
+def astronaut_png() -> bytes:
+    """scikit-image's astronaut: one face."""
+    return bytes(cv2.imencode(".png", skimage.data.astronaut()[:, :, ::-1])[1])
