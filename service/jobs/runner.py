@@ -37,6 +37,7 @@ class JobRunner:
     ) -> None:
         self._store, self._broker, self._webhooks = store, broker, webhooks
         self._settings, self._metrics = settings, metrics
+        self._room = asyncio.Semaphore(settings.job_images_at_once)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -105,7 +106,8 @@ class JobRunner:
             item = await self._store.item(job.id, index)
             if item is None:
                 continue
-            outcome = await self._outcome(job, item)
+            async with self._room:
+                outcome = await self._outcome(job, item)
             named = {"index": index} | ({"name": item.name} if item.name else {})
             if not await self._store.put(job.id, index, named | outcome):
                 return

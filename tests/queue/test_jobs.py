@@ -79,13 +79,16 @@ def client(
         shared_server.client.flushall()
         env = {f"FACE_{name.upper()}": value for name, value in hooks.items()}
         processes = Processes(tmp_path_factory.mktemp("processes"), shared_server.url)
-        api, worker = processes.api(FACE_JOBS_OPEN="2", FACE_JOB_BYTES="100kB", **env), processes.worker(weights)
+        api, worker = (
+            processes.api(FACE_JOBS_OPEN="2", FACE_JOB_BYTES="100kB", FACE_JOB_IMAGES_AT_ONCE="3", **env),
+            processes.worker(weights),
+        )
         until(lambda: worker.ready() and api.ready())
         with httpx.Client(base_url=api.url, timeout=60) as client:
             yield client
         processes.stop()
         return
-    settings = Settings(jobs_open=2, job_bytes="100kB", redis_url=None, **hooks)  # type: ignore[arg-type]
+    settings = Settings(jobs_open=2, job_bytes="100kB", job_images_at_once=3, redis_url=None, **hooks)  # type: ignore[arg-type]
     with serve(settings) as served:
         device = Device(AnalyzerConfig(weights=weights))
         with running(Worker(served.broker, device, settings, served.metrics), 30):
