@@ -1,11 +1,12 @@
-"""Runs a Dockerfile's own steps without an engine: each RUN in a chroot on overlay layers, as root, in a mount namespace.
+"""Runs a Dockerfile's own steps without an engine: each RUN in a chroot on overlay layers, as root.
 
     unshare --mount python tests/ship/build_images.py TARGET OUT [--base debootstrap|host] [--build-arg NAME=VALUE]
 
-OUT gets `layers.json` (what each instruction added, in bytes) and the layers; `run_image.py` starts a container of it.
-The base is a fresh Debian of the release that the Dockerfile names (`debootstrap --variant=minbase`: what Docker's
-debian:…-slim is made from), or, quicker, this machine's own root, with every layer above it. How this machine's pip
-reaches its packages (its configuration, certificates, local indexes) goes along.
+OUT gets `images.json` (layers, variables, what each instruction added, in bytes) and the layers; run_image.py starts
+what was built. The base is a fresh Debian of the release that the Dockerfile names (`debootstrap --variant=minbase`:
+what Docker's debian:…-slim is made from), or, quicker, this machine's own root under every layer; OUT must then lie in
+another file system, such as /dev/shm. How this machine's pip reaches its packages (its configuration, certificates,
+local indexes) goes along.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dockerfile import Stage, read
+from dockerfile import Stage, Step, read
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "/mnt/host"
@@ -108,12 +109,14 @@ class Builder:
                 case "USER":
                     image.user = step.rest
                 case "RUN":
-                    print(f"[{stage.name}] RUN {step.rest[:100]}", flush=True)
-                    self._layer(image, f"RUN {step.rest}", lambda root, s=step: _chroot(root, image, s.rest, values))
+                    _say(stage, step)
+                    self._layer(
+                        image, f"RUN {step.rest}", lambda root, s=step, v=values: _chroot(root, image, s.rest, v)
+                    )
                 case "COPY":
                     if source := re.match(r"--from=(\S+)", step.rest):
                         self.build(source[1])
-                    print(f"[{stage.name}] COPY {step.rest}", flush=True)
+                    _say(stage, step)
                     self._layer(image, f"COPY {step.rest}", lambda root, s=step: self._copy(root, image, s.rest))
         return image
 
@@ -147,6 +150,11 @@ class Builder:
                 inside = Path(name).relative_to(word) if (ROOT / word).is_dir() else Path(name).name
                 (target / inside).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, target / inside)
+
+
+def _say(stage: Stage, step: Step) -> None:
+    sys.stdout.write(f"[{stage.name}] {step.word} {step.rest[:100]}\n")
+    sys.stdout.flush()
 
 
 def in_context(name: str) -> bool:

@@ -3,7 +3,7 @@
     unshare --mount python tests/ship/run_image.py OUT TARGET [--env NAME=VALUE] [-- WORDS]
 
 The root is the image's layers, read-only; /tmp and the image's volumes are empty file systems in memory. Ports are this
-machine's own. WORDS stand for the image's entry point and command; `health` stands for its health check.
+machine's own. WORDS, without spaces, stand for entry point and command; `health` stands for the health check.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 from dockerfile import read
@@ -25,12 +26,12 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("target")
     parser.add_argument("--env", action="append", default=[])
-    parser.add_argument("words", nargs="*")
-    given = parser.parse_args()
+    own, _, words = " ".join(sys.argv[1:]).partition(" -- ")
+    given = parser.parse_args(own.split())
     image = json.loads((given.out / "images.json").read_text())[given.target]
     stage = read(ROOT / "Dockerfile")[1][given.target]
     parts = {word: stage.last(word) for word in ("ENTRYPOINT", "CMD", "HEALTHCHECK", "VOLUME")}
-    words = given.words or [*parts["ENTRYPOINT"].words(), *parts["CMD"].words()]
+    words = words.split() or [*parts["ENTRYPOINT"].words(), *parts["CMD"].words()]
     if words == ["health"]:
         words = parts["HEALTHCHECK"].words()
     root = given.out / f"running-{os.getpid()}"

@@ -1,0 +1,80 @@
+"""docker-compose.yml: valid, and hardened as it says."""
+
+import re
+from pathlib import Path
+
+import compose_spec
+import pytest
+import yaml
+from dockerfile import read
+
+from service.config import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (ROOT / "docker-compose.yml").read_text())
+MERGED = yaml.safe_dump(yaml.safe_load(TEXT))
+SERVICES = yaml.safe_load(TEXT)["services"]
+
+
+def test_it_is_valid_by_the_specification():
+    compose_spec.ComposeSpecification.model_validate(yaml.safe_load(TEXT))
+    project = compose_spec.PyCompose.from_yaml(MERGED)
+    project.validate()
+    assert sorted(project.service_names()) == ["api", "grafana", "prometheus", "redis", "worker", "worker-gpu"]
+
+
+@pytest.mark.parametrize(("was", "now"), [("tmpfs:", "tmpfss:"), ("- queue", "- kueue"), ("service_healthy", "well")])
+def test_the_validator_would_see_a_mistake(was: str, now: str):
+    assert was in MERGED
+    with pytest.raises(ValueError, match=r"\w"):
+        compose_spec.PyCompose.from_yaml(MERGED.replace(was, now)).validate()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_hardened(name: str):
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert all(str(port).startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_redis_keeps_what_was_accepted():
+    words = SERVICES["redis"]["command"].split()
+    options = dict(zip(words[1::2], words[2::2], strict=True))
+    assert options["--appendonly"] == "yes"
+    assert options["--maxmemory-policy"] == "noeviction"
+    assert "ports" not in SERVICES["redis"]
+    assert SERVICES["redis"]["networks"] == ["queue"]
+
+
+def test_images_are_targets_of_the_dockerfile_and_all_are_pinned():
+    _, stages = read(ROOT / "Dockerfile")
+    for service in SERVICES.values():
+        if "build" in service:
+            assert service["build"]["target"] in stages
+            assert service["image"] == f"allinone-face:{service['build']['target']}"
+        else:
+            assert re.search(r":v?\d+\.\d+", service["image"])
+
+
+def test_settings_are_settings_and_a_stop_leaves_them_their_time():
+    for name in ("api", "worker", "worker-gpu"):
+        given = SERVICES[name]["environment"]
+        assert {variable.removeprefix("FACE_").lower() for variable in given} <= set(Settings.model_fields)
+        settings = Settings(**{variable.removeprefix("FACE_").lower(): value for variable, value in given.items()})
+        assert int(SERVICES[name]["stop_grace_period"].rstrip("s")) > settings.shutdown_grace
+
+
+def test_the_gpu_comes_with_its_profile_only():
+    assert "profiles" not in SERVICES["worker"]
+    assert SERVICES["worker-gpu"]["profiles"] == ["gpu"]
+    [device] = SERVICES["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+
+
+def test_every_file_that_is_mounted_is_there():
+    mounts = [mount.split(":")[0] for service in SERVICES.values() for mount in service.get("volumes", [])]
+    files = [mount for mount in mounts if mount.startswith("./")]
+    assert len(files) == 5
+    assert all((ROOT / file).is_file() for file in files)

@@ -1,0 +1,208 @@
+"""The Dockerfile: linted, and its steps run on this machine's root.
+
+FACE_TEST_IMAGES=full runs them in a fresh Debian, the worker's too (minutes); FACE_TEST_TORCH_INDEX names a package
+index to take PyTorch from.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import httpx
+import pytest
+import skimage.data
+from build_images import in_context
+from dockerfile import read
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).parent
+FULL = os.environ.get("FACE_TEST_IMAGES") == "full"
+ARGUMENTS, STAGES = read(ROOT / "Dockerfile")
+TARGETS = ("api", "worker-cpu", "worker-cuda")
+UNSHARE = ["unshare", "--mount", sys.executable]
+
+
+def test_hadolint_has_nothing_to_say():
+    words = ["hadolint", "--config", "docker/hadolint.yaml", "Dockerfile"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_has_a_user_without_rights_a_health_check_and_a_volume(target: str):
+    stage = STAGES[target]
+    assert stage.last("USER").rest == "10001:10001"
+    assert stage.last("HEALTHCHECK").words()[0] == "python3"
+    assert stage.last("ENTRYPOINT").words() == ["allinone-face"]
+    assert stage.last("CMD").words() == [target.partition("-")[0]]
+    assert stage.last("VOLUME").rest == "/data"
+    assert not [step for step in stage.steps if step.word == "RUN"], "nothing is installed as the last layers"
+
+
+def test_only_the_workers_packages_hold_torch_and_each_comes_from_the_lock():
+    for name, stage in STAGES.items():
+        for step in stage.steps:
+            if " install -c" in step.rest or "pip" in step.rest.split():
+                assert "-c constraints.txt" in step.rest or "--no-deps" in step.rest, (name, step.rest)
+            if "requirements.py model" in step.rest:
+                assert name in ("worker-cpu-packages", "worker-cuda-packages")
+    lock = (ROOT / "docker/constraints.txt").read_text()
+    assert "torch==" in lock
+    assert "nvidia-cuda-runtime==13.0" in lock, "what the Dockerfile says of CUDA"
+    assert STAGES["worker-cuda"].last("ENV").values()["NVIDIA_REQUIRE_CUDA"] == "cuda>=13.0"
+
+
+def test_the_builder_sees_the_project_and_nothing_else():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    seen = {name.split("/")[0] for name in tracked if name and in_context(name)}
+    assert seen == {"LICENSE", "README.md", "docker", "model", "pyproject.toml", "service"}
+    assert {name for name in tracked if name.startswith("docker/") and in_context(name)} == {
+        "docker/constraints.txt",
+        "docker/requirements.py",
+    }
+    assert not in_context(".git/config")
+    assert not in_context("service/__pycache__/app.pyc")
+
+
+def can_mount() -> bool:
+    words = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /mnt"]
+    return (
+        shutil.which("unshare") is not None and subprocess.run(words, capture_output=True, check=False).returncode == 0
+    )
+
+
+@pytest.fixture(scope="module")
+def built() -> Iterator[Path]:
+    """The images, as build_images.py leaves them."""
+    if not can_mount():
+        pytest.skip("needs the right to mount")
+    if FULL and shutil.which("debootstrap") is None:
+        pytest.skip("needs debootstrap")
+    out = Path(tempfile.mkdtemp(dir=None if FULL else "/dev/shm"))
+    targets, base = ("api,worker-cpu", "debootstrap") if FULL else ("api", "host")
+    words = [*UNSHARE, str(HERE / "build_images.py"), targets, str(out), "--base", base]
+    index = os.environ.get("FACE_TEST_TORCH_INDEX")
+    words += ["--build-arg", f"TORCH_INDEX={index}"] if index else []
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=3000)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        yield out
+    finally:
+        shutil.rmtree(out)
+
+
+@contextmanager
+def container(built: Path, target: str, **env: object) -> Iterator[subprocess.Popen[str]]:
+    """A process as an engine would start it."""
+    given = [word for name, value in env.items() for word in ("--env", f"{name}={value}")]
+    process = subprocess.Popen(
+        [*UNSHARE, str(HERE / "run_image.py"), str(built), target, *given], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def inside(built: Path, target: str, *words: str, **env: object) -> subprocess.CompletedProcess[str]:
+    given = [word for name, value in env.items() for word in ("--env", f"{name}={value}")]
+    command = [*UNSHARE, str(HERE / "run_image.py"), str(built), target, *given, "--", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(url: str, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 100
+    while True:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end
+        try:
+            if httpx.get(url, timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.2)
+
+
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    port = free_port()
+    process = subprocess.Popen(
+        ["redis-server", "--port", str(port), "--save", "", "--dir", str(tmp_path)], stdout=subprocess.DEVNULL
+    )
+    yield f"redis://127.0.0.1:{port}/0"
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.timeout(3600)
+def test_the_steps_run_and_the_image_is_small_and_without_torch(built: Path):
+    images = json.loads((built / "images.json").read_text())
+    sizes = [(size["what"], size["bytes"]) for size in images["api"]["sizes"]]
+    assert [what.split(" ")[0] for what, _ in sizes] == ["RUN", "COPY", "COPY"]
+    assert sizes[1][1] < 400e6, "packages"
+    assert sizes[2][1] < 40e6, "what changes with every commit"
+    said = inside(built, "api", "ls", "/opt/face/lib/python3.11/site-packages").stdout.split()
+    assert "fastapi" in said
+    assert "torch" not in said
+
+
+@pytest.mark.timeout(300)
+def test_it_runs_without_rights_on_a_root_that_cannot_be_written(built: Path):
+    code = "o=__import__('os');a=o.access;print(o.getuid(),a('/',2),a('/data',2),a('/tmp',2))"
+    said = inside(built, "api", "python3", "-c", code).stdout.split()
+    assert said == ["10001", "False", "True", "True"]
+    refused = inside(built, "api", "touch", "/app/x")
+    assert refused.returncode != 0
+    assert "Read-only file system" in refused.stderr
+
+
+@pytest.mark.timeout(300)
+def test_the_api_starts_answers_its_health_check_and_stops(built: Path, redis_url: str):
+    port = free_port()
+    unhealthy = inside(built, "api", "health", FACE_PORT=port)
+    assert unhealthy.returncode != 0
+    with container(built, "api", FACE_REDIS_URL=redis_url, FACE_PORT=port) as api:
+        wait_for(f"http://127.0.0.1:{port}/livez", api)
+        assert httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 503, "there is no worker"
+        assert httpx.post(f"http://127.0.0.1:{port}/v1/faces", content=b"x").status_code == 401, "it asks for a key"
+        assert inside(built, "api", "health", FACE_PORT=port).returncode == 0
+        api.send_signal(signal.SIGTERM)
+        assert api.wait(40) in (0, 128 + signal.SIGTERM, -signal.SIGTERM)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not FULL, reason="FACE_TEST_IMAGES=full")
+def test_api_and_worker_answer_a_photo(built: Path, redis_url: str):
+    port, metrics = free_port(), free_port()
+    both = {"FACE_REDIS_URL": redis_url, "FACE_API_KEYS": "off"}
+    with (
+        container(built, "api", FACE_PORT=port, **both) as api,
+        container(built, "worker-cpu", FACE_METRICS_PORT=metrics, **both) as worker,
+    ):
+        wait_for(f"http://127.0.0.1:{metrics}/readyz", worker)
+        wait_for(f"http://127.0.0.1:{port}/readyz", api)
+        assert inside(built, "worker-cpu", "health", FACE_METRICS_PORT=metrics).returncode == 0
+        photo = cv2.imencode(".png", skimage.data.astronaut()[:, :, ::-1])[1].tobytes()
+        answer = httpx.post(f"http://127.0.0.1:{port}/v1/faces", content=photo, timeout=100)
+        assert answer.status_code == 200
+        assert len(answer.json()["faces"]) == 1
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(60) == 0

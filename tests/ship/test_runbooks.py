@@ -1,0 +1,145 @@
+"""docs/operations.md as one story: each command block run by bash as written, on ports and in a home of its own."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import pytest
+import skimage.data
+
+from service.config import Settings
+from tests.conftest import write_tiny_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = (ROOT / "docs/operations.md").read_text()
+SECTIONS = dict(re.findall(r"^## (.+?)$(.*?)(?=^## |\Z)", DOCUMENT, re.MULTILINE | re.DOTALL))
+BLOCKS = {name: re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) for name, text in SECTIONS.items()}
+PORTS = ("6379", "8000", "8001", "9100", "9101")
+
+DEAD_LETTER = """
+import os, time, redis
+from service.broker import Job, codec
+from service.schemas import JobOptions
+now = time.monotonic()
+job = Job("poison", "request", open("photo.jpg", "rb").read(), 512 * 512, JobOptions(), now, now + 30)
+header, left = codec.pack_job(job)
+fields = {"h": header, "i": job.image, "t": left, "to": codec.PREFIX + "replies:gone", "deliveries": 3}
+fields["model"] = os.environ["digest"]
+redis.Redis.from_url(os.environ["FACE_REDIS_URL"]).xadd(codec.PREFIX + "dead", fields)
+"""
+"""What three workers that died on an image leave behind (tests/queue lets them die)."""
+
+
+@dataclass(frozen=True)
+class Story:
+    """What became of the whole document."""
+
+    told: set[str]
+    home: Path
+    log: str
+
+
+def script(ports: dict[str, str]) -> str:
+    """All blocks in their order, with a line on standard output after each section."""
+    lines = ["set -euo pipefail", "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT"]
+    for name, blocks in BLOCKS.items():
+        if name == "Dead letters":
+            lines.append(f"digest=$digest {sys.executable} dead_letter.py")
+        lines += [*blocks, f"echo '== {name}'"]
+    text = "\n".join(lines)
+    return re.sub(rf"\b({'|'.join(PORTS)})\b", lambda found: ports[found[0]], text)
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    home = tmp_path_factory.mktemp("operator")
+    cv2.imwrite(str(home / "photo.jpg"), skimage.data.astronaut()[:, :, ::-1])
+    (home / "dead_letter.py").write_text(DEAD_LETTER)
+    write_tiny_checkpoint(home / "old.safetensors")
+    write_tiny_checkpoint(home / "new.safetensors", seed=1)
+    bound = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
+    ports = {port: str(one.getsockname()[1]) for port, one in zip(PORTS, bound, strict=True)}
+    for one in bound:
+        one.close()
+    env = {name: value for name, value in os.environ.items() if not name.startswith("FACE_")} | {
+        "HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
+        "REPOSITORY": str(ROOT), "OMP_NUM_THREADS": "1", "FACE_WEIGHTS": "old.safetensors", "FACE_MIN_QUALITY": "0",
+        "FACE_URL": f"http://127.0.0.1:{ports['8000']}",
+    }  # fmt: skip
+    (home / "story.sh").write_text(script(ports))
+    process = subprocess.Popen(
+        ["bash", "-x", "story.sh"],
+        cwd=home,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        out, err = process.communicate(timeout=1500)
+    finally:
+        stop_redis(home)
+    logs = "".join((home / name).read_text() for name in ("api.log", "worker.log") if (home / name).exists())
+    return Story(set(re.findall(r"^== (.+)$", out, re.MULTILINE)), home, out[-3000:] + err[-4000:] + logs[-4000:])
+
+
+def stop_redis(home: Path) -> None:
+    """If the story ended early."""
+    file = home / "face/redis.pid"
+    if file.exists():
+        subprocess.run(["kill", "-KILL", file.read_text().strip()], check=False, capture_output=True)
+        time.sleep(0.1)
+
+
+needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server")
+
+
+def test_every_heading_of_the_issue_is_there_and_every_block_is_shell():
+    wanted = {
+        "Start",
+        "Another model",
+        "Rotate keys",
+        "Restore",
+        "Full queue",
+        "Poison images",
+        "Dead letters",
+        "Lost Redis",
+    }
+    assert wanted <= set(SECTIONS)
+    assert DOCUMENT.count("\n```") == 2 * sum(len(blocks) for blocks in BLOCKS.values())
+    assert all(BLOCKS.values()), "a runbook without a command"
+
+
+@needs_redis
+@pytest.mark.timeout(1600)
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_commands_of_the_runbook_work(story: Story, section: str):
+    assert section in story.told, story.log
+
+
+@needs_redis
+@pytest.mark.timeout(1600)
+def test_no_identity_was_lost_and_nothing_personal_was_logged(story: Story):
+    assert '"moved":1' in (story.home / "moved.json").read_text()
+    assert '"template":true' in (story.home / "ada.json").read_text()
+    logs = (story.home / "api.log").read_text() + (story.home / "worker.log").read_text()
+    assert "ada" not in re.findall(r"[a-z]+", logs)
+    assert (story.home / "face/master.key").stat().st_mode & 0o077 == 0
+    assert (
+        "poison" in (story.home / "letters.jsonl").read_text()
+        or "request" in (story.home / "letters.jsonl").read_text()
+    )
+    assert '"code": null' in (story.home / "replayed.json").read_text()
+
+
+def test_every_setting_that_is_named_is_one():
+    names = set(re.findall(r"`?FACE_([A-Z_]+[A-Z])`?", DOCUMENT))
+    assert {name.lower() for name in names} <= set(Settings.model_fields)
