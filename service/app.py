@@ -37,6 +37,7 @@ from service.gallery.tending import tend
 from service.jobs.opening import open_jobs
 from service.jobs.runner import JobRunner
 from service.metrics import Metrics
+from service.tracing import Tracing, open_tracing
 from service.webhooks import Webhooks
 
 STATIC = Path(__file__).parent / "static"
@@ -61,6 +62,7 @@ log = logging.getLogger(__name__)
 def create_app(settings: Settings, broker: ApiSide, metrics: Metrics) -> FastAPI:
     """The API in front of a broker. Workers are started elsewhere."""
     opening = Opening(settings)
+    tracing = open_tracing(settings.otlp_endpoint, "allinone-face-api")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -71,6 +73,8 @@ def create_app(settings: Settings, broker: ApiSide, metrics: Metrics) -> FastAPI
         tending.cancel()
         await app.state.runner.close()
         await app.state.jobs.disconnect()
+        if tracing:
+            await asyncio.to_thread(tracing.close)
         await broker.close()
         await asyncio.to_thread(opening.close)
 
@@ -105,7 +109,7 @@ def create_app(settings: Settings, broker: ApiSide, metrics: Metrics) -> FastAPI
             allow_headers=["*"],
             expose_headers=shown,
         )
-    app.add_middleware(RequestContext, metrics=metrics)
+    app.add_middleware(RequestContext, metrics=metrics, tracing=tracing)
     app.include_router(system.router)
     app.include_router(faces.router, dependencies=[Depends(needs("analyze"))])
     app.include_router(jobs.router, dependencies=[Depends(needs("analyze"))])
@@ -169,17 +173,20 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
 class RequestContext:
     """Outermost: gives each request its id, its security headers, one log line and its metrics."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
+    def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing | None) -> None:
+        self._app, self._metrics, self._tracing = app, metrics, tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
         scope["request_id"] = request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         started, status = time.monotonic(), CLIENT_GONE
+        span = self._tracing.begin("request", headers.get("traceparent")) if self._tracing else None
+        scope["trace"] = self._tracing.header(span) if self._tracing and span else ""
 
         async def send_marked(message: Message) -> None:
             nonlocal status
@@ -198,6 +205,9 @@ class RequestContext:
             level = logging.INFO if route.startswith("/v1") else logging.DEBUG
             fields = {"request_id": request_id, "route": route, "method": method, "status": status}
             log.log(level, "request", extra={**fields, "duration_ms": round(1000 * seconds, 2)})
+            if span:
+                span.set_attributes(fields)
+                span.end()
 
     @staticmethod
     def _mark(headers: MutableHeaders, request_id: str, path: str) -> None:

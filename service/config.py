@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     webhook_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="hosts or host:port, separated by commas"
     )
+    otlp_endpoint: str | None = Field(
+        None, pattern=r"^https?://", description="OTLP/HTTP, …/v1/traces; none: no traces"
+    )
     shutdown_grace: float = Field(30, gt=0, description="for requests under way when told to stop")
 
     @field_validator("cors_origins", "webhook_hosts", mode="before")

@@ -31,6 +31,7 @@ from service.config import Settings
 from service.errors import AnalysisFailed, DeadlineExceeded, ServiceError
 from service.metrics import Metrics
 from service.schemas import Analysis, Box, Face, JobOptions, Landmark, Options, Pose
+from service.tracing import open_tracing
 
 NETWORK = ("detect", "align", "attributes")  # the Analyzer's stages that the metrics call `network`
 
@@ -140,6 +141,7 @@ class Worker:
     def __init__(self, broker: WorkerSide, analyzer: Analyzer, settings: Settings, metrics: Metrics) -> None:
         self._broker, self._analyzer, self._settings, self._metrics = broker, analyzer, settings, metrics
         self._identity = load_identity(analyzer, settings)
+        self._tracing = open_tracing(settings.otlp_endpoint, "allinone-face-worker")
         self._gate = Gate(2 * settings.batch_images, 2 * settings.batch_pixels)
         self._decoded: Queue[Task | None] = Queue()
         self._decoding = 0
@@ -178,6 +180,8 @@ class Worker:
         self._decoded.put(None)
         device.join()
         self._ended = True
+        if self._tracing:
+            self._tracing.close()
         if self.failed:
             raise RuntimeError("the device thread ended by itself")
         log.info("worker drained")
@@ -285,8 +289,18 @@ class Worker:
                 if stage in task.timings:
                     self._metrics.stages.labels(stage).observe(task.timings[stage])
         self._metrics.stages.labels("post").observe(time.monotonic() - started)
+        self._trace(batch)
         requests = sorted({task.job.request_id for task in batch})
         log.info("batch done", extra={"images": len(batch), "request_ids": requests})
+
+    def _trace(self, batch: Sequence[Task]) -> None:
+        for task in batch:
+            if self._tracing and task.job.trace:
+                stages: dict[str, str | int | float] = {
+                    f"face.{stage}_seconds": seconds for stage, seconds in task.timings.items()
+                }
+                stages |= {"request_id": task.job.request_id, "face.batch_images": len(batch)}
+                self._tracing.record("analyse", task.job.trace, time.monotonic() - task.job.submitted, stages)
 
     def _result(self, task: Task) -> Result:
         analysis: dict[str, Any] = {}

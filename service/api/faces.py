@@ -98,6 +98,7 @@ async def outcomes_of(request: Request, photos: Sequence[bytes], options: JobOpt
         Job(
             id=uuid.uuid4().hex,
             request_id=request.scope["request_id"],
+            trace=request.scope["trace"],
             image=photo,
             pixels=found.pixels,
             options=options,
