@@ -141,6 +141,7 @@ def write_report(run: Run, chosen: argparse.Namespace, words: Sequence[str]) -> 
 def command(protocol: str, chosen: argparse.Namespace) -> str:
     """How to get a protocol's figures again with the checkpoint that the digest names."""
     options = [
+        ("--folds", chosen.folds if protocol == "fddb" else None, None),
         ("--limit", chosen.limit, None),
         ("--device", chosen.device, "cpu"),
         ("--dtype", chosen.dtype, "float32"),

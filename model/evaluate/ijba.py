@@ -57,7 +57,7 @@ def evaluate(run: Run) -> Result:
     splits = [Split(n, ijba.read_verification(root, n), ijba.read_identification(root, n)) for n in numbers]
     faces = {face.name: face for split in splits for face in _faces(split)}
     ijba.check_photos(root, list(faces.values()))
-    return score(splits, describe(run, list(faces.values())))
+    return score(splits, describe(run, list(faces.values())), TPE)
 
 
 def _faces(split: Split) -> list[Sample]:

@@ -1,0 +1,27 @@
+"""One thread: the networks here are tiny, and threads that wait for each other cost more than they carry."""
+
+import pytest
+import torch
+
+from tests.conftest import write_tiny_checkpoint
+from tests.protocols import archives
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory):
+    """Every archive in miniature below one folder."""
+    return archives.build_all(tmp_path_factory.mktemp("archives"))
+
+
+@pytest.fixture(scope="session")
+def sure_checkpoint(tmp_path_factory):
+    """A tiny random network that takes every region for a face."""
+    return write_tiny_checkpoint(tmp_path_factory.mktemp("sure") / "sure.safetensors", face_logit=20.0)
