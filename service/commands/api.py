@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from service import logs
-from service.app import create_app
 from service.broker.redis import RedisApi
 from service.commands import CommandError, Commands
 from service.commands.serve import add_address, announce, http_server, listen
@@ -30,7 +29,7 @@ def serve(settings: Settings, _: argparse.Namespace) -> int:
     except ValueError as error:
         raise CommandError(f"FACE_REDIS_URL: {error}") from error
     listening = listen(settings.host, settings.port)
-    server = http_server(create_app(settings, broker, Metrics()), settings)
+    server = http_server(settings, broker, Metrics())
     announce(listening)
     server.run(sockets=[listening])
     return 0

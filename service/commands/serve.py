@@ -8,10 +8,10 @@ import signal
 import socket
 
 import uvicorn
-from fastapi import FastAPI
 
 from service import logs
 from service.app import create_app
+from service.broker import ApiSide
 from service.broker.local import LocalBroker
 from service.commands import CommandError, Commands, model
 from service.config import Settings
@@ -46,7 +46,7 @@ def serve(settings: Settings, _: argparse.Namespace) -> int:
 
     metrics = Metrics()
     broker = LocalBroker(settings.queue_size, settings.queue_bytes)
-    server = http_server(create_app(settings, broker, metrics), settings)
+    server = http_server(settings, broker, metrics)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises the signal again when it has stopped
     announce(listening)
     worker = Worker(broker, analyzer, settings, metrics)
@@ -75,8 +75,12 @@ def announce(listening: socket.socket) -> None:
     log.info("listening", extra={"url": f"http://{f'[{host}]' if ':' in host else host}:{port}/"})
 
 
-def http_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
-    """The HTTP server, without logs of its own."""
+def http_server(settings: Settings, broker: ApiSide, metrics: Metrics) -> uvicorn.Server:
+    """The API's server, without logs of its own. Raises CommandError for settings that cannot be."""
+    try:
+        app = create_app(settings, broker, metrics)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
     config = uvicorn.Config(
         app,
         log_config=None,
