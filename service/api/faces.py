@@ -59,7 +59,7 @@ async def analyse(request: Request, query: Annotated[Options, Query()]) -> Respo
     started = time.monotonic()
     settings: Settings = request.app.state.settings
     broker: ApiSide = request.app.state.broker
-    if not await broker.workers():
+    if not await broker.ready():
         raise NotReady
     upload = await read_upload(request, settings)
     options = merged(query, upload)

@@ -89,6 +89,9 @@ class ApiSide(Protocol):
     async def workers(self) -> list[WorkerInfo]:
         """The workers that are alive."""
 
+    async def ready(self) -> bool:
+        """Whether there is one; perhaps as of a second ago, so that each request can ask. Raises NotReady."""
+
 
 class WorkerSide(Protocol):
     """The broker as a worker sees it, from any thread."""

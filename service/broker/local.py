@@ -72,6 +72,10 @@ class LocalBroker:
         with self._changed:
             return list(self._workers)
 
+    async def ready(self) -> bool:
+        """Whether it is there."""
+        return bool(await self.workers())
+
     def announce(self, worker: WorkerInfo) -> None:
         """Be the worker."""
         with self._changed:

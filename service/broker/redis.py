@@ -58,7 +58,7 @@ class RedisApi:
         self._replies = f"{prefix}replies:{uuid.uuid4().hex}"
         self._open: dict[str, tuple[asyncio.Future[Result], float]] = {}
         self._workers: list[WorkerInfo] = []
-        self._asked, self._closing = -math.inf, False
+        self._asked, self._answering, self._closing = -math.inf, False, False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -128,9 +128,14 @@ class RedisApi:
         numbers = Counter(worker.digest for worker in found)
         self._workers = sorted(found, key=lambda worker: (worker.digest == self._model, numbers[worker.digest]))
         self._asked = time.monotonic()
-        if self._model and all(worker.digest != self._model for worker in found):
-            return []
-        return self._workers
+        self._answering = any(self._model in (None, worker.digest) for worker in found)
+        return self._workers if self._answering else []
+
+    async def ready(self) -> bool:
+        """Whether there is one, by the latest look at most two beats ago; a look is taken when there was none."""
+        if time.monotonic() - self._asked > 2 * BEAT or not self._answering:
+            await self.workers()
+        return self._answering
 
     async def _choose(self, wanted: set[str | None]) -> str:
         """The model for these jobs: what they ask for, else what most workers have, else the last there was."""
