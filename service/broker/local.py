@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 
 from service.broker import Job, QueueState, Result, WorkerInfo
-from service.errors import QueueFull
+from service.errors import NotReady, QueueFull
 
 
 class LocalBroker:
@@ -38,9 +38,11 @@ class LocalBroker:
         self._loop = None
 
     async def submit(self, jobs: Sequence[Job]) -> list[asyncio.Future[Result]]:
-        """Accept all jobs or none. Raises QueueFull."""
+        """Accept all jobs or none. Raises QueueFull, NotReady."""
         size = sum(len(job.image) for job in jobs)
         with self._changed:
+            if {job.model for job in jobs} - {None, *(worker.digest for worker in self._workers)}:
+                raise NotReady("no worker has the model that is asked for")
             depth = len(self._waiting) + len(self._held)
             if depth + len(jobs) > self._size or (depth and self._bytes + size > self._size_bytes):
                 raise QueueFull(retry_after=max(1, math.ceil(self._oldest_age())))

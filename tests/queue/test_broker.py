@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -11,7 +11,7 @@ from service.broker import ApiSide, Job, Result, WorkerInfo, WorkerSide
 from service.broker.local import LocalBroker
 from service.broker.redis import RedisApi
 from service.broker.redis_worker import RedisWorker
-from service.errors import QueueFull
+from service.errors import NotReady, QueueFull
 from service.schemas import JobOptions
 from tests.queue.processes import RedisServer
 
@@ -170,6 +170,23 @@ def test_workers_come_and_go(broker: Pair) -> None:
         assert await broker.api.workers() == [who]
         await in_thread(broker.worker.leave)
         assert await broker.api.workers() == []
+        await broker.api.close()
+
+    asyncio.run(story())
+
+
+def test_a_job_for_another_model_is_refused(broker: Pair) -> None:
+    async def story() -> None:
+        await broker.api.start()
+        await in_thread(broker.worker.announce, WorkerInfo("w", "digest", {}))
+        assert await broker.api.ready()
+        with pytest.raises(NotReady):
+            await broker.api.submit([replace(job("a"), model="other")])
+        assert (await broker.api.state()).depth == 0
+        [future] = await broker.api.submit([replace(job("b"), model="digest")])
+        [claimed] = await in_thread(broker.worker.claim, 1, 1.0)
+        await in_thread(broker.worker.finish, [answer(claimed)])
+        assert (await asyncio.wait_for(future, 2)).job_id == "b"
         await broker.api.close()
 
     asyncio.run(story())

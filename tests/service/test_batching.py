@@ -132,3 +132,44 @@ def test_gate_is_never_overfull(threads: int) -> None:
     assert len(worst) == 50 * threads
     assert max(count for count, _ in worst) <= 3
     assert max(total for _, total in worst) <= 100
+
+
+def test_one_that_enters_alone_waits_for_all_and_all_wait_for_it() -> None:
+    gate, order = Gate(8, 1000), []
+    gate.enter(1)
+
+    def follow() -> None:
+        gate.enter(1, alone=True)
+        order.append("alone")
+        gate.enter(1)
+        order.append("after")
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    time.sleep(0.1)
+    assert order == []
+    gate.leave(1)
+    time.sleep(0.1)
+    assert order == ["alone"]
+    entering = threading.Thread(target=lambda: order.append(gate.room()), daemon=True)
+    entering.start()
+    time.sleep(0.1)
+    assert order == ["alone"], "there is no room beside it"
+    gate.leave(1)
+    thread.join(5)
+    entering.join(5)
+    assert order[0] == "alone"
+    assert set(order[1:]) in ({"after", 8}, {"after", 7})
+
+
+def test_a_closed_gate_keeps_nobody() -> None:
+    gate = Gate(1, 10)
+    gate.enter(10)
+    waiting = threading.Thread(target=lambda: (gate.room(), gate.enter(10)), daemon=True)
+    waiting.start()
+    time.sleep(0.05)
+    assert waiting.is_alive()
+    gate.close()
+    waiting.join(5)
+    assert not waiting.is_alive()
+    assert gate.room() == 0
