@@ -13,7 +13,7 @@ from service.errors import CODES
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
-CALLS = [line for line in README.splitlines() if re.search(r"\bcurl .*http://127\.0\.0\.1:8000", line)]
+CALLS = [line for line in README.splitlines() if re.search(r"\bcurl .*http://127\.0\.0\.1:8000/v1/(faces|model)", line)]
 
 
 @pytest.mark.parametrize("call", CALLS)

@@ -6,6 +6,8 @@ import hashlib
 import hmac
 import io
 import json
+import re
+import subprocess
 import threading
 import time
 import zipfile
@@ -27,6 +29,7 @@ from tests.queue.device import Device, photo
 from tests.queue.processes import Processes, RedisServer, until
 from tests.service.serving import serve
 
+README = Path(__file__).parents[2] / "README.md"
 SECRET = "a secret"
 
 
@@ -134,6 +137,22 @@ def test_an_archive_of_photos_has_a_result_for_each(client: httpx.Client) -> Non
     assert [row["index"] for row in page] == [20]
     assert client.delete(where).status_code == 204
     assert client.get(where).json()["code"] == "job_not_found"
+
+
+def test_the_calls_of_the_readme(client: httpx.Client, tmp_path: Path) -> None:
+    (tmp_path / "photos.zip").write_bytes(archive(a=photo("grey"), b=photo("grey")))
+    post, get = (line for line in README.read_text().splitlines() if re.match(r"curl .*/v1/jobs", line))
+
+    def run(line: str) -> str:
+        line = line.replace("curl ", "curl --silent --fail ").replace("http://127.0.0.1:8000", str(client.base_url))
+        return subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    head, _, body = run(post.replace("order-17", f"order-17 {client.base_url}")).partition("\n\n")
+    assert head.startswith("HTTP/1.1 202")
+    name = json.loads(body)["id"]
+    assert f"/v1/jobs/{name}" in head
+    until(lambda: json.loads(run(get.replace("$ID", name)))["status"] == "done")
+    assert len(json.loads(run(get.replace("$ID", name)))["results"]) == 2
 
 
 def test_json_lines_fail_line_by_line(client: httpx.Client) -> None:
