@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from model import checkpoint
 from tests.conftest import write_tiny_checkpoint
 from tests.protocols import archives
 
@@ -23,5 +24,10 @@ def whole(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def sure_checkpoint(tmp_path_factory):
-    """A tiny random network that takes every region for a face."""
-    return write_tiny_checkpoint(tmp_path_factory.mktemp("sure") / "sure.safetensors", face_logit=20.0)
+    """A tiny random network that proposes regions all over a photo and takes every one for a face."""
+    path = write_tiny_checkpoint(tmp_path_factory.mktemp("sure") / "sure.safetensors", face_logit=20.0)
+    loaded = checkpoint.load(path)
+    proposals = loaded.part("proposals")
+    proposals["out.bias"][0] = 2.0
+    checkpoint.save(path, {"network": loaded.part("network"), "proposals": proposals}, loaded.config)
+    return path
