@@ -52,7 +52,7 @@ def script(ports: dict[str, str]) -> str:
     for name, blocks in BLOCKS.items():
         if name == "Dead letters":
             lines.append(f"digest=$digest {sys.executable} dead_letter.py")
-        lines += [*blocks, f"echo '== {name}'"]
+        lines += [*blocks, f"printf '\\n== %s\\n' '{name}'"]
     text = "\n".join(lines)
     return re.sub(rf"\b({'|'.join(PORTS)})\b", lambda found: ports[found[0]], text)
 
