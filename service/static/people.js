@@ -155,6 +155,7 @@ onSubmit($("enrol"), async () => {
   const files = [...$("photos").files];
   const path = `${collection}/subjects/${encodeURIComponent($("name").value.trim())}/media?create=true`;
   const answer = await call(path, { method: "POST", body: formData(...files) });
+  $("photos").value = ""; // so that the next person does not get these
   await list();
   const taken = answer.photos.filter(({ error }) => !error).length;
   const lines = answer.photos.flatMap(({ error }, number) => (error ? [element("p", "refused", `${files[number].name}: ${error.detail}`)] : []));
