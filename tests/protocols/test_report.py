@@ -150,8 +150,6 @@ def test_every_protocol_of_the_paper(whole, sure_checkpoint, tmp_path, monkeypat
                 assert re.fullmatch(r"-?\d+\.\d+( \(\d+\.\d+\))?|–", ours), (line.title, ours)
             else:
                 assert ours == ("not measured" if line.protocol == "fotw" else "no data"), line.title
-    assert measured["afw"]["figures"]["faces_without_proposal"] < 15
-    assert measured["aflw"]["figures"]["nme_with_misses"] < 100
     assert measured["fgnet"]["figures"]["photos_without_face"] == 0
     assert measured["ijba"]["figures"]["faces_without_descriptor"] == 0
     assert measured["lfw"]["figures"]["photos_without_face"] == 0
