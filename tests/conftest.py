@@ -40,7 +40,7 @@ def write_tiny_checkpoint(path: Path, face_logit: float = 4.0, seed: int = 0) ->
     with torch.no_grad():
         network.local_heads["detection"][-1].bias.copy_(torch.tensor([0.0, face_logit]))
         network.local_heads["landmarks"][-1].bias.copy_(((canonical - (low + high) / 2) / (high - low)).flatten())
-        proposals.out.bias[0] = -1.0
+        proposals.out.bias[0] = 0.0
     config = {"network": checkpoint.network_config(network), "preset": "tiny"}
     parts = {"network": checkpoint.inference_state(network), "proposals": proposals.state_dict()}
     checkpoint.save(path, parts, config)

@@ -192,6 +192,7 @@ def test_two_models_never_share_a_request_and_the_majority_answers(
     assert post(lonely).status_code == 503
     old.terminate()
     assert old.ended() == 0
+    until(lambda: not pinned.ready())
     assert post(pinned).status_code == 503
     assert post(api).json()["model"] == after
 
