@@ -43,13 +43,11 @@ def clip(polygon: Floats, window: Floats) -> Floats:
         if (side >= 0).all():
             continue
         following, next_side = np.roll(polygon, -1, axis=0), np.roll(side, -1)
-        parts = []
-        for point, other, here, there in zip(polygon, following, side, next_side, strict=True):
-            if here >= 0:
-                parts.append(point)
-            if (here >= 0) != (there >= 0):
-                parts.append(point + (other - point) * (here / (here - there)))
-        polygon = np.array(parts).reshape(-1, 2)
+        inside = side >= 0
+        crossing = inside != (next_side >= 0)
+        along = side / np.where(crossing, side - next_side, 1.0)
+        cut = polygon + (following - polygon) * along[:, None]
+        polygon = np.stack([polygon, cut], axis=1)[np.stack([inside, crossing], axis=1)]
     return polygon
 
 
