@@ -52,8 +52,12 @@ def pack_result(result: Result) -> bytes:
 
 
 def unpack_result(data: bytes) -> Result:
-    """What pack_result() or a script packed."""
-    return Result(**msgpack.unpackb(data))
+    """What pack_result() or a script packed, perhaps of another version. Raises ValueError for what is none."""
+    try:
+        found = msgpack.unpackb(data)
+        return Result(**{name: found[name] for name in Result.__slots__ if name in found})
+    except (KeyError, TypeError, ValueError, msgpack.UnpackException) as error:
+        raise ValueError("not a result") from error
 
 
 def pack_worker(worker: WorkerInfo) -> bytes:

@@ -173,7 +173,8 @@ class RedisApi:
             entries = found[0][1] if found else []
             done = [number for number, _ in entries]
             for _, fields in entries:
-                self._resolve(codec.unpack_result(fields[b"r"]))
+                with suppress(ValueError):  # its job ends at the deadline
+                    self._resolve(codec.unpack_result(fields.get(b"r", b"")))
 
     def _resolve(self, result: Result) -> None:
         future, _ = self._open.pop(result.job_id, (None, 0.0))

@@ -67,7 +67,8 @@ class RedisWorker:
     def announce(self, worker: WorkerInfo) -> None:
         """Be counted as alive from now on."""
         self._who = codec.pack_worker(worker)
-        self._beat()
+        with suppress(RedisError):  # the next heartbeat says it
+            self._beat()
 
     def leave(self) -> None:
         """Be counted no longer. Jobs that are held are still finished."""

@@ -84,10 +84,12 @@ class RedisJobs:
     async def create(self, job: BulkJob, items: Sequence[Item], once: Once | None) -> BulkJob:
         """Keep it, or find the one that came with this key."""
         with _reaching():
-            if await self._redis.zcard(f"{self._prefix}open") >= self._most:
-                raise QueueFull("too many jobs are open", retry_after=10)
             if once and (known := await self._claim(once, job.id)):
                 return known
+            if await self._redis.zcard(f"{self._prefix}open") >= self._most:
+                if once:
+                    await self._redis.delete(f"{self._prefix}once:{once.key}")
+                raise QueueFull("too many jobs are open", retry_after=10)
             meta = {name: value for name, value in asdict(job).items() if name not in ("done", "failed", "ended")}
             meta["options"] = job.options.model_dump()
             key = f"{self._prefix}{job.id}"

@@ -201,3 +201,47 @@ def test_closing_leaves_no_caller_waiting(broker: Pair) -> None:
             await asyncio.wait_for(future, 2)
 
     asyncio.run(story())
+
+
+def test_an_answer_that_is_none_stops_no_other(server: RedisServer) -> None:
+    worker = RedisWorker(server.url, "digest", lease=30)
+
+    async def story() -> None:
+        api = RedisApi(server.url, 4, 1000)
+        await api.start()
+        [replies] = server.client.scan_iter("face:queue:replies:*")
+        for fields in ({"x": "y"}, {"r": b"\xc1"}, {"r": b"\x80"}, {"r": b"\x01"}):
+            server.client.xadd(replies, fields)
+        [future] = await api.submit([job("a")])
+        [claimed] = await in_thread(worker.claim, 1, 1.0)
+        await in_thread(worker.finish, [answer(claimed)])
+        assert (await asyncio.wait_for(future, 5)).job_id == "a"
+        await api.close()
+
+    asyncio.run(story())
+    worker.close()
+
+
+def test_only_the_first_of_two_answers_counts(server: RedisServer) -> None:
+    """A worker that was taken for lost answers late."""
+    slow, quick = (RedisWorker(server.url, "digest", lease=lease) for lease in (30, 0.2))
+
+    async def story() -> None:
+        api = RedisApi(server.url, 4, 1000)
+        await api.start()
+        [future] = await api.submit([job("a")])
+        [held] = await in_thread(slow.claim, 1, 1.0)
+        await asyncio.sleep(0.5)
+        [taken] = await in_thread(quick.claim, 1, 1.0)
+        assert (held.attempt, taken.attempt) == (1, 2)
+        assert (held.id, held.image, held.options) == (taken.id, taken.image, taken.options)
+        await in_thread(quick.finish, [answer(taken)])
+        assert (await asyncio.wait_for(future, 5)).job_id == "a"
+        await in_thread(slow.finish, [answer(held)])
+        assert (await api.state()).depth == 0
+        assert server.left() == {"jobs": 0, "pending": 0, "bytes": 0, "answers": 0}
+        await api.close()
+
+    asyncio.run(story())
+    slow.close()
+    quick.close()
