@@ -24,8 +24,8 @@ from model.proposals import MIN_FACE, DenseProposer, ProposalNetwork, SelectiveS
 from model.structures import Faces, Instances, Proposals
 
 MIN_SCORE = 0.9
-"""Default score from which a region is reported as a face: on the validation part recall 99.5 % at no false alarm in
-scenes and 0.08 a photo of things and animals; at 0.5 it is 99.75 %, 0.01 and 0.16."""
+"""Default score from which a region is reported as a face: on 315 validation faces recall 100 %, no false alarm on 99
+scenes and 0.02 a photo on 50 of things and animals; at 0.5 it is 100 %, none and 0.08."""
 LOW_SCORE = 0.2
 """Score from which a region is worth refining (HyperFace's low threshold)."""
 REFINEMENTS = 2

@@ -76,10 +76,10 @@ def euclidean_loss(output: Tensor, target: Tensor) -> Tensor:
     return _mean((output - target.nan_to_num()).square(), known.float())
 
 
-def age_loss(output: Tensor, age: Tensor, weight: float, sigma: float) -> Tensor:
+def age_loss(output: Tensor, age: Tensor, weight: float, sigma: float | Tensor) -> Tensor:
     """Eq. 6: (1 - λ) ½ (y - a)² + λ (1 - exp(-(y - a)² / 2σ²)), years, NaN unlabelled.
 
-    The Euclidean half is in units of σ so that both halves meet in scale where λ switches.
+    σ is one number or that of each age [K]. The Euclidean half is in units of σ so that both halves meet in scale where λ switches.
     """
     known = ~age.isnan()
     squared = ((read_age(output) - age.nan_to_num()) / sigma).square()
@@ -156,7 +156,14 @@ TASKS: dict[str, Task] = {
     "pose": Task("local", 3, 5.0, lambda o, y, _: euclidean_loss(o, y["pose"]), "pose", read_pose),
     "smile": Task("local", 2, 1.0, lambda o, y, _: class_loss(o, y["smile"]), "smile", read_class),
     "gender": Task("deep", 2, 2.0, lambda o, y, _: class_loss(o, y["female"]), "female", read_class),
-    "age": Task("deep", 1, 1.0, lambda o, y, c: age_loss(o, y["age"], c.age_lambda, c.age_sigma), "age", read_age),
+    "age": Task(
+        "deep",
+        1,
+        1.0,
+        lambda o, y, c: age_loss(o, y["age"], c.age_lambda, y.get("age_sigma", c.age_sigma)),
+        "age",
+        read_age,
+    ),
     "identity": Task(
         "identity",
         0,

@@ -36,7 +36,7 @@ def test_it_holds_nothing_else(files: set[str]):
 def test_the_api_runs_without_torch():
     code = """
 import sys
-for name in ("torch", "safetensors", "model"):
+for name in ("torch", "safetensors"):
     sys.modules[name] = None
 import service.app, service.__main__
 """

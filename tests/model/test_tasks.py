@@ -96,6 +96,8 @@ def test_age_eq_6_at_both_ends():
     assert tasks.age_loss(output, age, 0.25, 3.0).item() == pytest.approx(0.75 * euclidean + 0.25 * gaussian, rel=1e-4)
     masked = tasks.age_loss(years(30, 44, 7), torch.tensor([33.0, 40.0, NAN]), 1.0, 3.0)
     assert masked.item() == pytest.approx(gaussian, rel=1e-4)
+    each = tasks.age_loss(output, age, 1.0, torch.tensor([3.0, 1.5]))
+    assert each.item() == pytest.approx((2 - math.exp(-9 / 18) - math.exp(-16 / 4.5)) / 2, rel=1e-4)
 
 
 def test_both_halves_of_eq_6_pull_alike_near_the_truth():
