@@ -79,7 +79,8 @@ def euclidean_loss(output: Tensor, target: Tensor) -> Tensor:
 def age_loss(output: Tensor, age: Tensor, weight: float, sigma: float | Tensor) -> Tensor:
     """Eq. 6: (1 - λ) ½ (y - a)² + λ (1 - exp(-(y - a)² / 2σ²)), years, NaN unlabelled.
 
-    σ is one number or that of each age [K]. The Euclidean half is in units of σ so that both halves meet in scale where λ switches.
+    σ is one number or that of each age [K]. The Euclidean half is in units of σ so that both halves meet in scale where
+    λ switches.
     """
     known = ~age.isnan()
     squared = ((read_age(output) - age.nan_to_num()) / sigma).square()

@@ -109,7 +109,8 @@ def load_teacher(network: AllInOne, path: Path, seed: int = 0) -> None:
     """Start a `residual` network from dlib's face recognition ResNet (an .npz of folded convolutions, CC0).
 
     fc7 and the linear map after it are set so that embedding(descriptor) is the teacher's 128-d descriptor; the
-    descriptor's other 384 directions start as small random projections. Raises FileNotFoundError without the file, ValueError where it does not fit.
+    descriptor's other 384 directions start as small random projections. Raises FileNotFoundError without the file,
+    ValueError where it does not fit.
     """
     if network.config.trunk != "residual" or network.identity is None:
         raise ValueError("only a residual network with an identity branch can start from the teacher")
