@@ -78,7 +78,7 @@ class DenseProposer:
         self,
         network: ProposalNetwork,
         device: str = "cpu",
-        threshold: float = 0.4,
+        threshold: float = 0.2,
         overlap: float = 0.5,
         limit: int = 64,
         max_pixels: int = 1 << 21,
