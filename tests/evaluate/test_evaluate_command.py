@@ -127,6 +127,7 @@ def test_all(words, tmp_path, capsys):
     assert figures["detection"]["recall"] == 100
     assert figures["detection"]["false_alarms_negatives"] == 0
     assert {path.name for path in plots.iterdir()} == {
+        "groups_calibration.png",
         "lfw_roc.png",
         "celeba_roc.png",
         "helen_cumulative.png",

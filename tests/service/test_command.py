@@ -41,7 +41,7 @@ def serving(*words: object, **env: str) -> Iterator[tuple[subprocess.Popen[str],
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 100
         while True:
             assert process.poll() is None, process.stderr and process.stderr.read()
             assert time.monotonic() < end
