@@ -91,7 +91,7 @@ class RedisApi:
         futures = [asyncio.get_running_loop().create_future() for _ in jobs]
         self._open.update({job.id: (future, job.deadline) for job, future in zip(jobs, futures, strict=True)})
         try:
-            with _reaching():
+            with reaching():
                 age = int(await self._admit(keys=[self._prefix], args=words))
             if age >= 0:
                 raise QueueFull(retry_after=max(1, math.ceil(age / 1000)))
@@ -117,13 +117,13 @@ class RedisApi:
 
     async def state(self) -> QueueState:
         """Depth and age over all models. Raises NotReady."""
-        with _reaching():
+        with reaching():
             depth, age, dead = await self._state(keys=[self._prefix])
         return QueueState(int(depth), int(age) / 1000, int(dead))
 
     async def workers(self) -> list[WorkerInfo]:
         """The live workers, those of the model that answers last. Raises NotReady."""
-        with _reaching():
+        with reaching():
             found = [codec.unpack_worker(row) for row in await self._list(keys=[self._prefix])]
         numbers = Counter(worker.digest for worker in found)
         self._workers = sorted(found, key=lambda worker: (worker.digest == self._model, numbers[worker.digest]))
@@ -151,7 +151,7 @@ class RedisApi:
             return model
         if self._workers:
             return self._workers[-1].digest
-        with _reaching():
+        with reaching():
             last: Any = await self._redis.zrevrange(f"{self._prefix}models", 0, 0)
         if not last:
             raise NotReady
@@ -191,12 +191,12 @@ class RedisApi:
                 await self.workers()
                 beats += 1
                 if beats % SWEEP_EVERY == 0:
-                    with _reaching():
+                    with reaching():
                         await self._sweep(keys=[self._prefix], args=[round(1000 * GRACE), 1000 * DEAD_LETTER_AGE])
 
     async def _beat(self) -> None:
         """Keep the reply stream. If it was gone, Redis lost it with all that was queued: say so to who waits."""
-        with _reaching():
+        with reaching():
             if await self._redis.pexpire(self._replies, round(1000 * REPLIES_KEPT)):
                 return
             lost = list(self._open)
@@ -211,7 +211,7 @@ class RedisApi:
 
 
 @contextmanager
-def _reaching() -> Iterator[None]:
+def reaching() -> Iterator[None]:
     """Redis' failures as the service's."""
     try:
         yield

@@ -7,8 +7,7 @@ Keys under one prefix, all of which expire: `<id>` (hash: meta, done, failed, en
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -16,9 +15,9 @@ import msgpack
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import OutOfMemoryError, RedisError
 
-from service.errors import NotReady, QueueFull
+from service.broker.redis import reaching
+from service.errors import QueueFull
 from service.jobs import BulkJob, IdempotencyConflict, Item, Once
 from service.schemas import JobOptions
 
@@ -83,7 +82,7 @@ class RedisJobs:
 
     async def create(self, job: BulkJob, items: Sequence[Item], once: Once | None) -> BulkJob:
         """Keep it, or find the one that came with this key."""
-        with _reaching():
+        with reaching():
             if once and (known := await self._claim(once, job.id)):
                 return known
             if await self._redis.zcard(f"{self._prefix}open") >= self._most:
@@ -120,7 +119,7 @@ class RedisJobs:
 
     async def job(self, job_id: str) -> BulkJob | None:
         """The job."""
-        with _reaching():
+        with reaching():
             found: dict[bytes, bytes] = await cast(Any, self._redis.hgetall(f"{self._prefix}{job_id}"))
         if b"meta" not in found:
             return None
@@ -132,31 +131,31 @@ class RedisJobs:
     async def results(self, job_id: str, start: int, limit: int) -> list[dict[str, Any]]:
         """Those that are there."""
         wanted = [str(index) for index in range(start, start + limit)]
-        with _reaching():
+        with reaching():
             found = await cast(Any, self._redis.hmget(f"{self._prefix}{job_id}:results", wanted))
         return [msgpack.unpackb(row) for row in found if row is not None]
 
     async def todo(self, job_id: str) -> list[int]:
         """Items without a result."""
-        with _reaching():
+        with reaching():
             return sorted(int(name) for name in await cast(Any, self._redis.hkeys(f"{self._prefix}{job_id}:items")))
 
     async def item(self, job_id: str, index: int) -> Item | None:
         """An item that is to do."""
-        with _reaching():
+        with reaching():
             found = await cast(Any, self._redis.hget(f"{self._prefix}{job_id}:items", str(index)))
         return Item(**msgpack.unpackb(found)) if found else None
 
     async def put(self, job_id: str, index: int, result: dict[str, Any]) -> bool:
         """An item's result."""
-        with _reaching():
+        with reaching():
             words: list[Any] = [job_id, index, _packed(result), int("error" in result)]
             return bool(await self._put(keys=[self._prefix], args=words))
 
     async def end(self, job_id: str) -> BulkJob | None:
         """All is done."""
         key = f"{self._prefix}{job_id}"
-        with _reaching():
+        with reaching():
             if await self._redis.pexpire(key, self._ms):
                 await cast(Any, self._redis.hset(key, "ended", str(time.time())))
                 await self._redis.pexpire(f"{key}:results", self._ms)
@@ -164,24 +163,24 @@ class RedisJobs:
 
     async def close(self, job_id: str) -> None:
         """Nobody needs to go on with it."""
-        with _reaching():
+        with reaching():
             await self._redis.zrem(f"{self._prefix}open", job_id)
 
     async def delete(self, job_id: str) -> bool:
         """Forget it."""
         key = f"{self._prefix}{job_id}"
-        with _reaching():
+        with reaching():
             await self._redis.zrem(f"{self._prefix}open", job_id)
             return bool(await self._redis.unlink(key, f"{key}:items", f"{key}:results"))
 
     async def renew(self, job_id: str) -> bool:
         """Stay its owner."""
-        with _reaching():
+        with reaching():
             return bool(await self._renew(keys=[self._prefix], args=[job_id, round(1000 * LEASE)]))
 
     async def adopt(self) -> BulkJob | None:
         """Become the owner of one that has lost its own."""
-        with _reaching():
+        with reaching():
             found = await self._adopt(keys=[self._prefix], args=[round(1000 * LEASE)])
         return await self.job(str(found, "ascii")) if found else None
 
@@ -192,13 +191,3 @@ class RedisJobs:
 
 def _packed(value: dict[str, Any]) -> bytes:
     return cast(bytes, msgpack.packb(value))
-
-
-@contextmanager
-def _reaching() -> Iterator[None]:
-    try:
-        yield
-    except OutOfMemoryError as error:
-        raise QueueFull("the queue's memory is full") from error
-    except (RedisError, OSError) as error:
-        raise NotReady("the queue cannot be reached") from error
