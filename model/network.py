@@ -43,6 +43,8 @@ class NetworkConfig:
     deep_widths: tuple[int, int]
     identity_width: int  # fc6's units; 0 leaves it out: the pooled map goes straight to the descriptor
     subjects: int = 0
+    ages: int = 1  # outputs of the age head: the age, or the logits of the ages 0 … n-1
+    dropout: float = 0.0  # of stage 6's map before the deep branches, in training
 
 
 _LOCAL = ("detection", "landmarks", "visibility", "pose", "smile")
@@ -92,6 +94,7 @@ PRESETS: dict[str, NetworkConfig] = {
         head_width=256,
         deep_widths=(256, 128),
         identity_width=0,
+        ages=101,
     ),
 }
 
@@ -175,7 +178,7 @@ class AllInOne(nn.Module):
             nn.PReLU(),
             nn.Linear(first, second),
             nn.PReLU(),
-            nn.Linear(second, TASKS[name].outputs),
+            nn.Linear(second, self.config.ages if name == "age" else TASKS[name].outputs),
         )
 
     def shared_parameters(self) -> list[nn.Parameter]:
@@ -205,7 +208,7 @@ class AllInOne(nn.Module):
             features = self.local(maps[0], maps[2], maps[4])
             outputs |= {name: self.local_heads[name](features) for name in local}
         if deep:
-            pooled = self.pool6(maps[5])
+            pooled = F.dropout(self.pool6(maps[5]), self.config.dropout, self.training)
             outputs |= {name: self.deep_heads[name](pooled) for name in deep}
         if identity and self.identity is not None:
             outputs |= self.identity(maps[6])

@@ -22,6 +22,8 @@ AGE_CENTRE = 35.0
 """The age head speaks in units of AGE_SCALE years around AGE_CENTRE, so that its output starts in the right range."""
 AGE_SIGMA = 3.0
 """Standard deviation of an annotated age where the set gives none (section III-C4)."""
+AGE_SPREAD = 3.0
+"""Standard deviation in years of the label distribution that a head of several outputs learns."""
 AGE_SWITCH = 20_000
 """Iteration at which λ of Eq. 6 goes from 0 to 1 in the paper."""
 
@@ -80,12 +82,22 @@ def age_loss(output: Tensor, age: Tensor, weight: float, sigma: float | Tensor) 
     """Eq. 6: (1 - λ) ½ (y - a)² + λ (1 - exp(-(y - a)² / 2σ²)), years, NaN unlabelled.
 
     σ is one number or that of each age [K]. The Euclidean half is in units of σ so that both halves meet in scale where
-    λ switches.
+    λ switches. A head of several outputs learns the label's distribution beside it (Gao et al. 2017, DLDL).
     """
     known = ~age.isnan()
     squared = ((read_age(output) - age.nan_to_num()) / sigma).square()
     losses = (1 - weight) * 0.5 * squared + weight * (1 - torch.exp(-0.5 * squared))
+    if output.shape[1] > 1:
+        losses = losses + _distribution_loss(output, age.nan_to_num())
     return _mean(losses, known.float())
+
+
+def _distribution_loss(output: Tensor, age: Tensor) -> Tensor:
+    """Cross-entropy [K] of logits [K, n] of the ages 0 … n-1 against a Gaussian of AGE_SPREAD around the label."""
+    ages = torch.arange(output.shape[1], dtype=torch.float32, device=output.device)
+    distance = (ages - age.clamp(max=output.shape[1] - 1)[:, None]) / AGE_SPREAD
+    target = (-0.5 * distance.square()).softmax(dim=1)
+    return -(target * output.log_softmax(dim=1)).sum(dim=1)
 
 
 def identity_loss(cosines: Tensor, subject: Tensor, scale: float, margin: float) -> Tensor:
@@ -111,7 +123,9 @@ def read_class(output: Tensor) -> Tensor:
 
 
 def read_age(output: Tensor) -> Tensor:
-    """Output [K, 1] → years [K]."""
+    """Output [K, 1] → years [K]; of logits [K, n] of the ages 0 … n-1 the expected age."""
+    if output.shape[1] > 1:
+        return output.float().softmax(dim=1) @ torch.arange(output.shape[1], dtype=torch.float32, device=output.device)
     return output.float()[:, 0] * AGE_SCALE + AGE_CENTRE
 
 

@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import cos, pi
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -29,7 +29,7 @@ from tqdm import tqdm
 from model import checkpoint, tasks
 from model.datasets import archives, mixture, shared_dir, stream
 from model.datasets.loaders import Batch, Mixture, prefetch
-from model.network import PRESETS, AllInOne, NetworkConfig
+from model.network import PRESETS, AllInOne
 from model.tasks import LossConfig
 from model.trunk import load_teacher
 from model.validate import plot_curve, score, validate
@@ -63,6 +63,7 @@ class Recipe:
     seed: int = 0
     accumulate: int = 1  # batches whose gradients make one step, on each device
     workers: int = 0  # processes that make batches; 0: a thread
+    dropout: float = 0.0  # of the map that the deep branches read
     only: list[str] = field(default_factory=list)  # tasks whose heads alone learn: fine-tuning; empty: all there is
 
 
@@ -212,13 +213,14 @@ def build(recipe: Recipe, subjects: int) -> AllInOne:
     """The recipe's network, seeded, with the start it names. fc8 always starts afresh."""
     torch.manual_seed(recipe.seed)
     config = PRESETS[recipe.preset]
-    config = NetworkConfig(**{**asdict(config), "subjects": subjects if config.identity else 0})
-    network = AllInOne(config)
+    network = AllInOne(replace(config, subjects=subjects if config.identity else 0, dropout=recipe.dropout))
     if recipe.start == "teacher":
         load_teacher(network, shared_dir() / "data" / "teacher" / "dlib_resnet.npz", recipe.seed)
     elif recipe.start:
         started = checkpoint.load(Path(recipe.start).expanduser()).part("network")
-        network.load_state_dict(network.state_dict() | started)
+        state = network.state_dict()
+        fitting = {name: tensor for name, tensor in started.items() if tensor.shape == state[name].shape}
+        network.load_state_dict(state | fitting)
     if recipe.only:
         heads = tuple(f"{part}_heads.{name}." for part in ("local", "deep") for name in recipe.only)
         heads += ("identity.",) if {"identity", "embedding"} & set(recipe.only) else ()
