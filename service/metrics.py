@@ -50,6 +50,9 @@ class Metrics:
         self.jobs_open = Gauge("face_jobs_open", "Asynchronous jobs under way in this process", registry=here)
         self.webhooks = Counter("face_webhooks_total", "Webhook deliveries", ("outcome",), registry=here)
         self.gallery_size = Gauge("face_gallery_size", "Subjects in all collections", registry=here)
+        self.searcher_templates = Gauge(
+            "face_searcher_templates", "Templates that a searcher has read into memory", registry=here
+        )
         self.search_duration = Histogram(
             "face_search_duration_seconds", "One search of a collection", buckets=SECONDS, registry=here
         )

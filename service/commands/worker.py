@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from prometheus_client import CONTENT_TYPE_LATEST
 from redis.exceptions import RedisError
 
 from service import logs
 from service.commands import CommandError, Commands, model
+from service.commands.probes import showing
 from service.config import Settings
 from service.metrics import Metrics
 
@@ -48,44 +46,15 @@ def work(settings: Settings, load: Callable[[Settings], Analyzer]) -> int:
     metrics = Metrics()
     worker = Worker(broker, analyzer, settings, metrics)
     metrics.describe(analyzer.digest, analyzer.info)
-    with showing(settings, metrics, lambda: worker.ready):
+
+    def shown() -> bytes:
+        metrics.worker_up.set(worker.ready)
+        return metrics.render()
+
+    with showing(settings, shown, lambda: worker.ready):
         with running(worker, settings.shutdown_grace, on_end=over.set):
             over.wait()
         broker.close()
     if worker.failed:
         raise CommandError("the worker ended by itself; the log says why")
     return 0
-
-
-@contextmanager
-def showing(settings: Settings, metrics: Metrics, ready: Callable[[], bool]) -> Iterator[None]:
-    """Serve /metrics, /livez and /readyz on the metrics port, if there is one. Raises CommandError."""
-    if settings.metrics_port is None:
-        yield
-        return
-
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            metrics.worker_up.set(ready())
-            answers = {"/metrics": (200, metrics.render()), "/livez": (200, b"ok\n")}
-            answers["/readyz"] = (200, b"ready\n") if ready() else (503, b"not ready\n")
-            status, body = answers.get(self.path.partition("?")[0], (404, b"not found\n"))
-            self.send_response(status)
-            self.send_header("Content-Type", CONTENT_TYPE_LATEST if body.startswith(b"#") else "text/plain")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing: probes come every few seconds."""
-
-    try:
-        server = ThreadingHTTPServer((settings.host, settings.metrics_port), Answer)
-    except OSError as error:
-        raise CommandError(f"cannot listen on port {settings.metrics_port}: {error.strerror or error}") from error
-    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
