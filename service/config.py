@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     api_keys: Literal["auto", "on", "off"] = Field("auto", description="auto: on when listening outside loopback")
     master_key: SecretStr | None = Field(None, description="32 bytes in base64; several open, the first seals")
     searchers: int = Field(0, ge=0, le=1000, description="parts that searches are scattered to, over Redis")
+    vector_sets: str | None = Field(
+        None, description="a Redis 8 that searches approximately; templates lie there unsealed"
+    )
     url: str = Field("http://127.0.0.1:8000", pattern=r"^https?://", description="the server that commands talk to")
     key: SecretStr | None = Field(None, description="the API key that commands send")
     master_key_file: Path | None = None
@@ -58,7 +61,7 @@ class Settings(BaseSettings):
     queue_lease: float = Field(5, ge=0.2, description="a worker silent for so long loses its images to another")
     queue_deliveries: int = Field(3, gt=0, description="to so many workers an image is given before it is put aside")
     model_digest: str | None = Field(None, description="answer with this model only; else with that of most workers")
-    metrics_port: int | None = Field(None, ge=0, le=65535, description="a worker's /metrics, /livez and /readyz")
+    metrics_port: int | None = Field(None, ge=0, le=65535, description="/metrics and probes of a worker or searcher")
     job_images: int = Field(1000, gt=0, description="photos in one asynchronous job")
     job_bytes: ByteSize = Field(ByteSize(256 << 20), gt=0, description="an archive's files, unpacked")
     job_images_at_once: int = Field(8, gt=0, description="photos of an API process's jobs in the queue")
@@ -84,6 +87,15 @@ class Settings(BaseSettings):
         for origin in value:
             if not origin.startswith(("http://", "https://")) or origin.rstrip("/") != origin:
                 raise ValueError(f"an origin is like https://example.org, not {origin!r}")
+        return value
+
+    @field_validator("vector_sets")
+    @classmethod
+    def _one_way(cls, value: str | None, known: ValidationInfo) -> str | None:
+        if value and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("an URL is like redis://127.0.0.1:6380/0")
+        if value and known.data.get("searchers"):
+            raise ValueError("either this or FACE_SEARCHERS")
         return value
 
     @field_validator("webhook_hosts")

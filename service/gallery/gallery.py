@@ -7,11 +7,9 @@ begins again: two writers never lose each other's media, and a deleted subject d
 from __future__ import annotations
 
 import secrets
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,44 +17,42 @@ import numpy as np
 from service import gallery as types
 from service.gallery import WHOLE, Collection, Match, Medium, NewMedium, Page, Part, Policy, Receipt, Subject, Vector
 from service.gallery import records as checks
+from service.gallery.indices import Indices, Nearest
 from service.gallery.records import Head
 from service.gallery.sealed import Handle, SealedStore
-from service.gallery.search import Index
 from service.gallery.store import Store
+from service.gallery.vector_sets import VectorSets
 from service.vault import Vault
 
 ATTEMPTS = 200
 """Times a change begins again before it gives up."""
 SPARE = 8
 """Candidates beyond those asked for, which the index's rounding may have put behind."""
-INDICES = 1000
-"""Collections whose templates are kept in memory."""
-
-
-@dataclass(eq=False)
-class _Searchable:
-    """The index of one collection and the version it has caught up with."""
-
-    index: Index
-    version: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Gallery:
     """All collections of a store. Raises VaultLocked when the vault cannot open it; any call raises the store's errors.
 
-    `sealed` is the layer below, for upkeep and transfer; a search sees the subjects of `part` only.
+    `sealed` is the layer below and `nearest` the copy that is searched, for upkeep and transfer. A search sees the
+    subjects of `part` only; with the URL of a Redis 8 it is approximate, by the vector sets there.
     """
 
-    def __init__(self, store: Store, vault: Vault, clock: Callable[[], float] = time.time, part: Part = WHOLE) -> None:
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        clock: Callable[[], float] = time.time,
+        part: Part = WHOLE,
+        vector_sets: str | None = None,
+    ) -> None:
         self.part = part
         self.sealed = SealedStore(store, vault, clock)
+        self.nearest: Nearest = VectorSets(self.sealed, vector_sets) if vector_sets else Indices(self.sealed, part)
         self._store, self._clock = store, clock
-        self._indices: OrderedDict[bytes, _Searchable] = OrderedDict()
-        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Let go of the store."""
+        self.nearest.close()
         self._store.close()
 
     # -- collections --------------------------------------------------------------------------------------------------
@@ -93,7 +89,7 @@ class Gallery:
             subjects = self._store.count(handle.id)
             if not self._store.delete_collection(handle.id):
                 raise types.CollectionNotFound
-            self.forget_indices({handle.id})
+            self.nearest.forget({handle.id})
             return self._receipt(subjects)
 
         return self.sealed.on(name, delete)
@@ -145,6 +141,7 @@ class Gallery:
             media = self.sealed.read(handle, row).media
             if not self._store.delete(handle.id, row.tag):
                 raise types.SubjectNotFound
+            self.nearest.erase(handle)
             return self._receipt(1, len(media), sum(medium.photo for medium in media))
 
         return self.sealed.on(collection, delete)
@@ -186,7 +183,10 @@ class Gallery:
                 raise types.MediumNotFound
             return checks.pooled(replace(old, media=left), handle.head.policy)
 
-        return self.change(collection, subject, change, {medium: None})
+        left = self.change(collection, subject, change, {medium: None})
+        if (handle := self.sealed.find(collection)) is not None:
+            self.nearest.erase(handle)
+        return left
 
     def photo(self, collection: str, subject: str, medium: str) -> bytes:
         """A kept photo. Raises MediumNotFound when there is none, SubjectNotFound."""
@@ -217,20 +217,19 @@ class Gallery:
         return float(np.clip(checks.unit(probe, len(template)) @ template, -1, 1))
 
     def search(self, collection: str, model: str, probe: Vector, count: int = 10) -> list[Match]:
-        """The `count` subjects most similar to a probe [D], best first; exact.
+        """The `count` subjects most similar to a probe [D], best first.
 
-        Sees every enrolment and deletion that was finished before the call, whichever process did it. Raises
-        ModelMismatch, CollectionNotFound, InvalidSubject for an unfit probe.
+        Sees every enrolment and deletion that was finished before the call, whichever process did it; exact but by
+        vector sets. Raises ModelMismatch, CollectionNotFound, InvalidSubject for an unfit probe.
         """
 
         def find(handle: Handle) -> list[Match]:
             _check_model(handle, model)
-            wanted, index = checks.unit(probe, handle.head.dimension), self._index(handle)
+            wanted, size = checks.unit(probe, handle.head.dimension), self.nearest.caught_up(handle)
             reach = count + SPARE
             while True:
-                serials, _ = index.search(wanted, reach)
-                matches = self._matches(handle, serials[0].tolist(), wanted)
-                if len(matches) >= count or reach >= len(index):
+                matches = self._matches(handle, self.nearest.serials(handle, wanted, reach), wanted)
+                if len(matches) >= count or reach >= size:
                     return matches[:count]
                 reach *= 4  # many of the best are gone by now
 
@@ -241,19 +240,8 @@ class Gallery:
         return self.sealed.name_tag("\0".join(names)).hex()
 
     def warm(self, collection: str) -> int:
-        """Reads a collection's templates into memory, so that the first search does not; how many there are."""
-        return len(self.sealed.on(collection, self._index))
-
-    def forget_indices(self, collections: set[bytes]) -> None:
-        """Frees the memory of collections that are gone."""
-        with self._lock:
-            for identity in collections & set(self._indices):
-                del self._indices[identity]
-
-    def indexed(self) -> set[bytes]:
-        """Collections whose templates are in memory."""
-        with self._lock:
-            return set(self._indices)
+        """Copies a collection's templates to where they are searched; how many there are."""
+        return self.sealed.on(collection, self.nearest.caught_up)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -303,36 +291,6 @@ class Gallery:
     def _new(self, handle: Handle, name: str) -> Subject:
         now = self._clock()
         return Subject(name, {}, now, now, None, None, handle.head.model, (), None)
-
-    def _index(self, handle: Handle) -> Index:
-        """The collection's templates, caught up with the version of `handle` at least."""
-        with self._lock:
-            found = self._indices.setdefault(handle.id, _Searchable(Index(handle.head.dimension)))
-            self._indices.move_to_end(handle.id)
-            while len(self._indices) > INDICES:
-                self._indices.popitem(last=False)
-        if found.version < handle.row.version:
-            with found.lock:
-                if found.version < handle.row.version:
-                    self._catch_up(handle, found)
-        return found.index
-
-    def _catch_up(self, handle: Handle, found: _Searchable) -> None:
-        changes = self._store.changes(handle.id, found.version)
-        vectors: dict[int, Vector] = {}
-        removed = set(changes.removed)
-        for row in changes.rows:
-            if not self.part.holds(row.serial):
-                continue
-            vector = self.sealed.template(handle, row)
-            if vector is None:
-                vectors.pop(row.serial, None)
-                removed.add(row.serial)
-            else:
-                vectors[row.serial] = vector
-        base = Index(handle.head.dimension) if changes.whole else found.index
-        found.index = base.replaced(vectors.items(), list(removed))
-        found.version = max(found.version, changes.version)
 
     def _matches(self, handle: Handle, serials: list[int], probe: Vector) -> list[Match]:
         """Candidates as they stand in the store now, scored in full precision, best first."""

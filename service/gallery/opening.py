@@ -68,7 +68,8 @@ class Opening:
         """Raises VaultLocked too."""
         with self._lock:
             if self._gallery is None:
-                self._gallery = Gallery(self._opened(), open_vault(self.settings))
+                vault, vector_sets = open_vault(self.settings), self.settings.vector_sets
+                self._gallery = Gallery(self._opened(), vault, vector_sets=vector_sets)
             return self._gallery
 
     @property
@@ -87,7 +88,9 @@ class Opening:
     def close(self) -> None:
         """Let go of the store."""
         with self._lock:
-            if self._store is not None:
+            if self._gallery is not None:
+                self._gallery.close()
+            elif self._store is not None:
                 self._store.close()
             self._store = self._gallery = self._keys = self._scattered = None
 

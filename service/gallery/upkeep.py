@@ -34,9 +34,18 @@ def purge(gallery: Gallery) -> int:
         alive.add(row.id)
         if row.tag is None and sealed.opened(row).head.staged < now - STAGED_SECONDS:
             store.delete_collection(row.id)
-    gallery.forget_indices(gallery.indexed() - alive)
+    _tidy(gallery, alive)
     store.scrub()
     return gone
+
+
+def _tidy(gallery: Gallery, alive: set[bytes]) -> None:
+    """No template of what is gone stays where it is searched."""
+    held = gallery.nearest.held()
+    gallery.nearest.forget(held - alive)
+    for row in gallery.sealed.store.all_collections():
+        if row.id in held and row.tag is not None:
+            gallery.nearest.caught_up(gallery.sealed.opened(row))
 
 
 def rewrap(sealed: SealedStore) -> int:

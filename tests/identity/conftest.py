@@ -12,12 +12,19 @@ from service.gallery.redis import RedisStore
 from service.gallery.sqlite import SqliteStore
 from service.gallery.store import Store
 from service.vault import Vault
-from tests.identity.people import DIMENSION, MASTER, MODEL, Clock, Faces, RedisServer, redis_server
+from tests.identity.people import DIMENSION, MASTER, MODEL, Clock, Faces, RedisServer, redis_8, redis_server
 
 
 @pytest.fixture(scope="session")
 def shared_redis() -> Iterator[RedisServer]:
     with redis_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def vector_redis() -> Iterator[RedisServer]:
+    """A Redis 8, beside the store."""
+    with redis_server(program=redis_8()) as server:
         yield server
 
 

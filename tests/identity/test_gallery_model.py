@@ -1,20 +1,27 @@
-"""The gallery against a dict: whatever is done in whatever order by whichever of two processes, both agree."""
+"""The gallery against a dict: whatever is done in whatever order by whichever of two processes, both agree.
+
+Over each store, and with vector sets in place of the exact search (among four people they find all).
+"""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from model import templates
 from service.gallery import MediumNotFound, NewMedium, NoTemplate, SubjectNotFound
 from service.gallery.gallery import Gallery
+from service.gallery.redis import RedisStore
 from service.gallery.sqlite import SqliteStore
 from service.gallery.upkeep import purge, rotate
 from service.vault import Vault
-from tests.identity.people import MASTER, MODEL, Clock
+from tests.identity.people import MASTER, MODEL, Clock, RedisServer, redis_8, redis_server
 
 D = 6
 NAMES, MEDIA, PROCESSES = st.sampled_from(["ada", "bob", "eve", "zoë"]), st.sampled_from("xyz"), st.sampled_from([0, 1])
@@ -24,10 +31,15 @@ PROBES = st.integers(0, 50).map(lambda seed: np.random.default_rng(seed).normal(
 class GalleryModel(RuleBasedStateMachine):
     """`people` is what should be there: media by subject, metadata, and when it ends."""
 
+    server: RedisServer | None = None
+    vectors: RedisServer | None = None
+
     @initialize()
     def open(self) -> None:
-        """An empty collection in a new file."""
+        """An empty collection in a new store."""
         self.folder = tempfile.TemporaryDirectory()
+        for server in filter(None, (self.server, self.vectors)):
+            server.client.flushall()
         self.clock = Clock()
         self.processes = [self.opened(), self.opened()]
         self.processes[0].put_collection("people", MODEL, D)
@@ -37,7 +49,9 @@ class GalleryModel(RuleBasedStateMachine):
         self.ttl: dict[str, float] = {}
 
     def opened(self) -> Gallery:
-        return Gallery(SqliteStore(Path(self.folder.name) / "gallery.db"), Vault([MASTER]), self.clock)
+        store = RedisStore(self.server.url) if self.server else SqliteStore(Path(self.folder.name) / "gallery.db")
+        url = self.vectors.url if self.vectors else None
+        return Gallery(store, Vault([MASTER]), self.clock, vector_sets=url)
 
     def teardown(self) -> None:
         if hasattr(self, "processes"):
@@ -151,7 +165,52 @@ def pooled(media: dict[str, np.ndarray]) -> np.ndarray:
     return templates.pool([templates.Medium(vector[None]) for vector in media.values()]).vector
 
 
-TestGalleryModel = GalleryModel.TestCase
-TestGalleryModel.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-)
+class OverSqlite(GalleryModel):
+    """A file of each example's own."""
+
+
+class OverRedis(GalleryModel):
+    """Emptied for each example."""
+
+
+class WithVectorSets(GalleryModel):
+    """Over Redis, searched by the vector sets of another, which also loses them now and then."""
+
+    @rule()
+    def vector_sets_are_lost(self) -> None:
+        self.vectors.client.flushall()
+
+    @rule(process=PROCESSES)
+    def nothing_that_is_gone_stays(self, process: int) -> None:
+        """After upkeep each template in the vector sets is somebody's."""
+        purge(self.processes[process])
+        kept = [key for key in self.vectors.client.scan_iter() if self.vectors.client.type(key) == b"vectorset"]
+        found = sum(self.vectors.client.execute_command("VCARD", key) for key in kept)
+        assert found in (0, sum(bool(media) for media in self.people.values()))
+
+
+@pytest.fixture(scope="module")
+def redis_7() -> Iterator[RedisServer]:
+    """Its own, for it is emptied all the time."""
+    with redis_server() as server:
+        yield server
+
+
+CASES = {"sqlite": (OverSqlite, False), "redis": (OverRedis, False), "vector sets": (WithVectorSets, True)}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("over", CASES)
+def test_the_gallery_does_what_a_dict_does(over: str, request: pytest.FixtureRequest):
+    machine, vectors = CASES[over]
+    with ExitStack() as stack:
+        if machine is not OverSqlite:
+            machine.server = request.getfixturevalue("redis_7")
+        if vectors:
+            machine.vectors = stack.enter_context(redis_server(program=redis_8()))
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            ),
+        )
