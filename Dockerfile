@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # Three images from one file, all from docker/constraints.txt:
 #
 #   docker build --target api         -t allinone-face:api .          no PyTorch, answers HTTP
@@ -8,10 +7,10 @@
 # python ─ build ─┬ api-packages ─┬ worker-cpu-packages
 #                 └ app           └ worker-cuda-packages        each image: python + packages + app
 #
-# The base is pinned by its tag. To pin it by digest: --build-arg BASE=debian:bookworm-slim@sha256:…
+# The base is pinned by its digest (all platforms'); the tag before it is for readers. A newer one: --build-arg BASE=…
 # It is the same for CUDA: PyTorch's wheels bring CUDA's libraries with them (pinned in the lock), an nvidia/cuda base
 # would only hold them a second time. The driver comes from the host, through the NVIDIA container toolkit.
-ARG BASE=debian:bookworm-slim
+ARG BASE=debian:bookworm-20260824-slim@sha256:88200866dfff7ea7f5cbcb6ec7c8a701889efe6fe859fe64d6990e4b07ea4171
 
 # -- what every image stands on: Debian's Python 3.11 and a user without rights ------------------------------------------
 FROM ${BASE} AS python

@@ -91,7 +91,7 @@ class Builder:
         image = (self._given | self._arguments)[argument[1]] if argument else stage.base
         if self._base == "host":
             return Image([Path("/")])
-        release = re.match(r"debian:(\w+)-slim", image)
+        release = re.match(r"debian:([a-z]+)(-\d{8})?-slim", image)
         if release is None:
             raise ValueError(f"no way to make {image}")
         return Image([_debootstrap(release[1], self._out / "base")])

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (ROOT / "docker-compose.yml").read_text())
 MERGED = yaml.safe_dump(yaml.safe_load(TEXT))
 SERVICES = yaml.safe_load(TEXT)["services"]
+DIGEST = r"@sha256:[0-9a-f]{64}"
 
 
 def test_it_is_valid_by_the_specification():
@@ -49,13 +50,15 @@ def test_redis_keeps_what_was_accepted():
 
 
 def test_images_are_targets_of_the_dockerfile_and_all_are_pinned():
-    _, stages = read(ROOT / "Dockerfile")
+    arguments, stages = read(ROOT / "Dockerfile")
     for service in SERVICES.values():
         if "build" in service:
             assert service["build"]["target"] in stages
             assert service["image"] == f"allinone-face:{service['build']['target']}"
         else:
-            assert re.search(r":v?\d+\.\d+", service["image"])
+            assert re.fullmatch(rf"[a-z/]+{DIGEST}", service["image"])
+            assert re.search(rf"image: {service['image']} # v?\d+\.\d+\.\d+", TEXT), "its version, for readers"
+    assert re.fullmatch(rf"debian:bookworm-\d{{8}}-slim{DIGEST}", arguments["BASE"])
 
 
 def test_settings_are_settings_and_a_stop_leaves_them_their_time():

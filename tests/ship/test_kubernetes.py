@@ -1,81 +1,23 @@
-"""deploy/: every overlay renders, every object fits its schema, and the numbers fit each other."""
+"""deploy/: every overlay renders, and its numbers, names and rights fit each other."""
 
 import hashlib
 import json
+import shutil
 import subprocess
-from functools import cache
 from pathlib import Path
 
-import jsonschema
-import kubernetes_validate
 import pytest
 import yaml
+from manifests import OVERLAYS, ROOT, config_maps, objects, one, pod_of, settings_of, workload, workloads
 
 from service.broker import codec
-from service.config import Settings
-
-ROOT = Path(__file__).resolve().parents[2]
-OVERLAYS = sorted(path.name for path in (ROOT / "deploy/overlays").iterdir())
-OWN_SCHEMAS = json.loads((Path(__file__).parent / "schemas/custom-resources.json").read_text())["schemas"]
-VERSIONS = ("1.30", "1.37")  # the oldest with a pause as preStop on by default, the newest
-
-
-@cache
-def objects(overlay: str) -> list[dict]:
-    done = subprocess.run(
-        ["kubectl", "kustomize", f"deploy/overlays/{overlay}"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return list(yaml.safe_load_all(done.stdout))
-
-
-def one(overlay: str, kind: str, name: str) -> dict:
-    [found] = [item for item in objects(overlay) if (item["kind"], item["metadata"]["name"]) == (kind, name)]
-    return found
-
-
-def settings_of(overlay: str, name: str) -> Settings:
-    """What a deployment's container is started with."""
-    [config] = [
-        item for item in objects(overlay) if item["kind"] == "ConfigMap" and "FACE_HOST" in item.get("data", {})
-    ]
-    [container] = one(overlay, "Deployment", name)["spec"]["template"]["spec"]["containers"]
-    given = dict(config["data"])
-    given |= {item["name"]: item["value"] for item in container["env"] if "value" in item}
-    return Settings(**{name.removeprefix("FACE_").lower(): value for name, value in given.items() if "FACE_" in name})
 
 
 def test_there_are_overlays():
-    assert OVERLAYS == ["production", "scale-to-zero", "small"]
-
-
-@pytest.mark.parametrize(
-    ("overlay", "version"), [("production", VERSIONS[0]), *((overlay, VERSIONS[-1]) for overlay in OVERLAYS)]
-)
-def test_every_object_fits_its_schema(overlay: str, version: str):
-    custom = set()
-    for item in objects(overlay):
-        name = f"{item['apiVersion']} {item['kind']}"
-        if name in OWN_SCHEMAS:
-            jsonschema.validate(item, OWN_SCHEMAS[name])
-            custom.add(item["kind"])
-        elif item["apiVersion"] != "redis.redis.opstreelabs.in/v1beta2":  # its schema is not at hand
-            kubernetes_validate.validate(item, version, strict=True)
-    scales = overlay != "small"
-    assert custom == (
-        {"ScaledObject", "TriggerAuthentication", "ServiceMonitor", "PrometheusRule"} if scales else set()
-    )
-
-
-def test_the_schemas_would_see_a_mistake():
-    scaled = json.loads(json.dumps(one("production", "ScaledObject", "worker")))
-    scaled["spec"]["minReplicas"] = 1
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(scaled, OWN_SCHEMAS["keda.sh/v1alpha1 ScaledObject"])
-    deployment = json.loads(json.dumps(one("production", "Deployment", "api")))
-    deployment["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
-    with pytest.raises(kubernetes_validate.ValidationError):
-        kubernetes_validate.validate(deployment, VERSIONS[-1], strict=True)
+    assert OVERLAYS == ["large", "production", "scale-to-zero", "small"]
+    assert workloads("small", "large") == [
+        ("small", "api"), ("small", "worker"), ("large", "api"), ("large", "worker"), ("large", "searcher-of-2"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -86,10 +28,9 @@ def test_everything_is_in_one_namespace_and_no_secret_is_in_the_files(overlay: s
             assert item["metadata"]["namespace"] == "allinone-face", item["metadata"]["name"]
 
 
-@pytest.mark.parametrize("name", ["api", "worker"])
-@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize(("overlay", "name"), workloads(*OVERLAYS))
 def test_containers_have_no_rights(overlay: str, name: str):
-    pod = one(overlay, "Deployment", name)["spec"]["template"]["spec"]
+    pod = pod_of(overlay, name)
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert pod["automountServiceAccountToken"] is False
@@ -103,39 +44,79 @@ def test_containers_have_no_rights(overlay: str, name: str):
         assert container["image"].startswith("registry.example.org/")
 
 
-@pytest.mark.parametrize("name", ["api", "worker"])
-@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize(("overlay", "name"), workloads(*OVERLAYS))
 def test_a_stop_leaves_time_to_drain(overlay: str, name: str):
-    pod = one(overlay, "Deployment", name)["spec"]["template"]["spec"]
+    pod = pod_of(overlay, name)
     [container] = pod["containers"]
     pause = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     assert pod["terminationGracePeriodSeconds"] >= pause + settings_of(overlay, name).shutdown_grace + 5
     assert (pause > 0) == (name == "api"), "clients find an API through proxies; nobody looks for a worker"
 
 
-@pytest.mark.parametrize("name", ["api", "worker"])
-@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize(("overlay", "name"), workloads(*OVERLAYS))
 def test_the_environment_is_made_of_settings(overlay: str, name: str):
     settings = settings_of(overlay, name)
     assert settings.host == "0.0.0.0"
     assert settings.redis_url == "redis://:$(REDIS_PASSWORD)@redis:6379/0"
-    [container] = one(overlay, "Deployment", name)["spec"]["template"]["spec"]["containers"]
+    [container] = pod_of(overlay, name)["containers"]
     names = [item["name"] for item in container["env"]]
     assert names.index("REDIS_PASSWORD") < names.index("FACE_REDIS_URL"), "it is used there"
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == ({"http": settings.port} if name == "api" else {"metrics": settings.metrics_port})
 
 
-def test_only_the_api_sees_the_master_key():
-    for overlay in OVERLAYS:
-        api = one(overlay, "Deployment", "api")["spec"]["template"]["spec"]
-        [keys] = [volume["secret"] for volume in api["volumes"] if "secret" in volume]
-        assert [item["key"] for item in keys["items"]] == ["master-key"]
-        [mount] = [mount for mount in api["containers"][0]["volumeMounts"] if mount["name"] == "keys"]
-        assert mount["readOnly"] is True
-        assert settings_of(overlay, "api").master_key_file == Path(mount["mountPath"]) / keys["items"][0]["path"]
-        worker = one(overlay, "Deployment", "worker")["spec"]["template"]["spec"]
-        assert "master-key" not in json.dumps(worker["containers"] + worker["volumes"])
+@pytest.mark.parametrize(("overlay", "name"), workloads(*OVERLAYS))
+def test_who_opens_the_gallery_sees_the_master_key_and_no_worker_does(overlay: str, name: str):
+    pod = pod_of(overlay, name)
+    if name == "worker":
+        assert "master-key" not in json.dumps(pod["containers"] + pod["volumes"])
+        return
+    [keys] = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
+    assert [item["key"] for item in keys["items"]] == ["master-key"]
+    [mount] = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "keys"]
+    assert mount["readOnly"] is True
+    assert settings_of(overlay, name).master_key_file == Path(mount["mountPath"]) / keys["items"][0]["path"]
+
+
+def test_the_api_asks_as_many_parts_as_there_are_and_each_has_two_copies():
+    [searchers] = [name for _, name in workloads("large") if name.startswith("searcher")]
+    [container] = pod_of("large", searchers)["containers"]
+    maps = config_maps("large")
+    parts = [maps[source["configMapRef"]["name"]].get("PARTS") for source in container["envFrom"]]
+    assert parts == [None, "2"]
+    assert settings_of("large", "api").searchers == 2
+    assert settings_of("production", "api").searchers == 0
+    spec = workload("large", searchers)["spec"]
+    assert spec["replicas"] == 2 * 2
+    # at most one pod is away, by an update or a drained node, so no part is without a searcher
+    assert spec.get("updateStrategy", {}).get("type", "RollingUpdate") == "RollingUpdate"
+    assert one("large", "PodDisruptionBudget", searchers)["spec"]["maxUnavailable"] == 1
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    label = container["env"][0]["valueFrom"]["fieldRef"]["fieldPath"]
+    assert label == "metadata.labels['apps.kubernetes.io/pod-index']", "what a StatefulSet numbers its pods with"
+
+
+def test_a_set_of_other_size_stands_beside_the_first(tmp_path: Path):
+    copied = tmp_path / "deploy"
+    shutil.copytree(ROOT / "deploy", copied)
+    large = copied / "overlays/large"
+    text = (large / "searchers-of-2/kustomization.yaml").read_text()
+    (large / "searchers-of-4").mkdir()
+    for old, new in (("of-2", "of-4"), ('parts: "2"', 'parts: "4"'), ("PARTS=2", "PARTS=4"), ("count: 4", "count: 8")):
+        assert old in text
+        text = text.replace(old, new)
+    (large / "searchers-of-4/kustomization.yaml").write_text(text)
+    whole = (large / "kustomization.yaml").read_text()
+    (large / "kustomization.yaml").write_text(
+        whole.replace("  - searchers-of-2\n", "  - searchers-of-2\n  - searchers-of-4\n")
+    )
+    done = subprocess.run(["kubectl", "kustomize", str(large)], capture_output=True, text=True, check=True)
+    found = list(yaml.safe_load_all(done.stdout))
+    sets = [item["spec"] for item in found if item["kind"] == "StatefulSet"]
+    assert [item["replicas"] for item in sets] == [4, 8]
+    for one_set, other in (sets, sets[::-1]):
+        pods = other["template"]["metadata"]["labels"]
+        assert not one_set["selector"]["matchLabels"].items() <= pods.items(), "neither takes the other's pods"
 
 
 def test_keda_watches_the_length_of_the_stream_of_the_model_that_ships():
@@ -189,25 +170,33 @@ def test_a_gpu_worker_asks_for_a_gpu_and_the_small_one_for_none():
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_selectors_find_their_pods(overlay: str):
-    pods = {
-        name: one(overlay, "Deployment", name)["spec"]["template"]["metadata"]["labels"] for name in ("api", "worker")
-    }
-    for kind in ("Service", "PodDisruptionBudget", "Deployment"):
-        for name, labels in pods.items():
-            selector = one(overlay, kind, name)["spec"]["selector"]
-            assert selector.get("matchLabels", selector).items() <= labels.items()
+    pods = {name: workload(overlay, name)["spec"]["template"]["metadata"]["labels"] for _, name in workloads(overlay)}
+    policies = [item for item in objects(overlay) if item["kind"] == "NetworkPolicy"]
+    [redis] = [item["spec"] for item in policies if item["metadata"]["name"] == "redis"]
+    [allowed, *_] = redis["ingress"][0]["from"]
+    [clients] = allowed["podSelector"]["matchExpressions"]
     for name, own in pods.items():
-        wanted = one(overlay, "NetworkPolicy", name)["spec"]["podSelector"]["matchLabels"]
-        assert [pod for pod, labels in pods.items() if wanted.items() <= labels.items()] == [name]
-        for spread in one(overlay, "Deployment", name)["spec"]["template"]["spec"]["topologySpreadConstraints"]:
+        for kind in ("Service", "PodDisruptionBudget", workload(overlay, name)["kind"]):
+            selector = one(overlay, kind, name)["spec"]["selector"]
+            selector = selector.get("matchLabels", selector)
+            assert [pod for pod, labels in pods.items() if selector.items() <= labels.items()] == [name]
+        for spread in pod_of(overlay, name)["topologySpreadConstraints"]:
             assert spread["labelSelector"]["matchLabels"].items() <= own.items()
+        [policy] = [
+            item["spec"]
+            for item in policies
+            if (wanted := item["spec"]["podSelector"].get("matchLabels")) and wanted.items() <= own.items()
+        ]
+        assert policy["egress"][0]["to"] == [{"podSelector": redis["podSelector"]}]
+        assert own[clients["key"]] in clients["values"], "Redis lets it in"
 
 
 def test_what_is_scraped_is_named_as_the_rules_expect():
-    for name in ("api", "worker"):
-        monitor = one("production", "ServiceMonitor", name)["spec"]
-        service = one("production", "Service", name)
+    for overlay, name in workloads("large"):
+        role = name.removesuffix("-of-2")
+        monitor = one(overlay, "ServiceMonitor", role)["spec"]
+        service = one(overlay, "Service", name)
         assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
-        assert service["metadata"]["labels"][monitor["jobLabel"]] == name
+        assert service["metadata"]["labels"][monitor["jobLabel"]] == role
         [endpoint] = monitor["endpoints"]
         assert endpoint["port"] in [port["name"] for port in service["spec"]["ports"]]

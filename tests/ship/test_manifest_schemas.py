@@ -1,0 +1,86 @@
+"""Every object of deploy/ fits its schema, Kubernetes' own and those of the operators."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import kubernetes_validate
+import pytest
+from manifests import OVERLAYS, config_maps, objects, one, pod_of
+
+SCHEMAS = Path(__file__).parent / "schemas"
+OWN_SCHEMAS = json.loads((SCHEMAS / "custom-resources.json").read_text())["schemas"]
+OWN_SCHEMAS["redis.redis.opstreelabs.in/v1beta2 Redis"] = json.loads((SCHEMAS / "redis-operator.json").read_text())[
+    "schema"
+]
+VERSIONS = ("1.30", "1.37")  # the oldest with a pause as preStop on by default, the newest
+
+
+@pytest.mark.parametrize(
+    ("overlay", "version"), [("production", VERSIONS[0]), *((overlay, VERSIONS[-1]) for overlay in OVERLAYS)]
+)
+def test_every_object_fits_its_schema(overlay: str, version: str):
+    custom = set()
+    for item in objects(overlay):
+        name = f"{item['apiVersion']} {item['kind']}"
+        if name in OWN_SCHEMAS:
+            jsonschema.validate(item, OWN_SCHEMAS[name])
+            custom.add(item["kind"])
+        else:
+            kubernetes_validate.validate(item, version, strict=True)
+    scaling = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor", "PrometheusRule"}
+    assert custom == {"Redis"} | (set() if overlay == "small" else scaling)
+
+
+def pod_of_redis(redis: dict) -> tuple[dict, dict]:
+    """The pod and the claim that the operator makes of its resource, as far as Kubernetes' own types go."""
+    spec, config = redis["spec"], redis["spec"]["kubernetesConfig"]
+    container = {"name": "redis", "securityContext": spec["securityContext"]}
+    container |= {name: config[name] for name in ("image", "imagePullPolicy", "resources")}
+    pod = {"securityContext": spec["podSecurityContext"], "containers": [container]}
+    claim = spec["storage"]["volumeClaimTemplate"]
+    return (
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "redis-0"}, "spec": pod},
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "redis"}} | claim,
+    )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_the_redis_operator_passes_on_is_kubernetes(version: str):
+    for item in pod_of_redis(one("production", "Redis", "redis")):
+        kubernetes_validate.validate(item, version, strict=True)
+
+
+def test_the_operators_redis_is_the_one_that_is_meant():
+    redis = one("production", "Redis", "redis")
+    labels = redis["metadata"]["labels"]  # the operator gives them to the pods, too
+    wanted = one("production", "NetworkPolicy", "redis")["spec"]["podSelector"]["matchLabels"]
+    assert wanted.items() <= labels.items()
+    spec = redis["spec"]
+    secret = spec["kubernetesConfig"]["redisSecret"]
+    api = pod_of("production", "api")["containers"][0]["env"]
+    [password] = [item["valueFrom"]["secretKeyRef"] for item in api if item["name"] == "REDIS_PASSWORD"]
+    assert secret == password
+    options = config_maps("production")[spec["redisConfig"]["additionalRedisConfig"]]["redis-additional.conf"]
+    given = dict(line.split() for line in options.splitlines())
+    assert (given["appendonly"], given["maxmemory-policy"]) == ("yes", "noeviction")
+    limit = spec["kubernetesConfig"]["resources"]["limits"]["memory"]
+    assert int(limit.removesuffix("Gi")) >= 2 * int(given["maxmemory"].removesuffix("gb"))
+    pod, _ = pod_of_redis(redis)
+    assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+    assert pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] is False
+
+
+def test_the_schemas_would_see_a_mistake():
+    scaled = json.loads(json.dumps(one("production", "ScaledObject", "worker")))
+    scaled["spec"]["minReplicas"] = 1
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(scaled, OWN_SCHEMAS["keda.sh/v1alpha1 ScaledObject"])
+    redis = json.loads(json.dumps(one("production", "Redis", "redis")))
+    redis["spec"]["redisConfig"]["additionalConfig"] = "redis-config"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(redis, OWN_SCHEMAS["redis.redis.opstreelabs.in/v1beta2 Redis"])
+    deployment = json.loads(json.dumps(one("production", "Deployment", "api")))
+    deployment["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(deployment, VERSIONS[-1], strict=True)
