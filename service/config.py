@@ -28,6 +28,8 @@ class Settings(BaseSettings):
 
     weights: Path | None = None
     calibration: Path | None = Field(None, description="thresholds from own photos, by `allinone-face calibrate`")
+    old_weights: Path | None = Field(None, description="serve: a second model, for collections that it made")
+    old_calibration: Path | None = Field(None, description="as `calibration`, of the second model")
     device: Device = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     proposals: Literal["dense", "selective-search"] = "dense"
@@ -59,6 +61,8 @@ class Settings(BaseSettings):
     batch_linger: float = Field(0.004, ge=0, le=0.1, description="longest wait for images still being decoded")
     decode_threads: int = Field(2, gt=0)
     queue_lease: float = Field(5, ge=0.2, description="a worker silent for so long loses its images to another")
+    queue_key: SecretStr | None = Field(None, description="32 bytes in base64 that seal photos in Redis; as master_key")
+    queue_key_file: Path | None = None
     queue_deliveries: int = Field(3, gt=0, description="to so many workers an image is given before it is put aside")
     model_digest: str | None = Field(None, description="answer with this model only; else with that of most workers")
     metrics_port: int | None = Field(None, ge=0, le=65535, description="/metrics and probes of a worker or searcher")
@@ -105,7 +109,9 @@ class Settings(BaseSettings):
             raise ValueError("needs FACE_WEBHOOK_SECRET, which signs what they are sent")
         return tuple(host.lower() for host in value)
 
-    @field_validator("data_dir", "weights", "calibration", "master_key_file")
+    @field_validator(
+        "data_dir", "weights", "calibration", "old_weights", "old_calibration", "master_key_file", "queue_key_file"
+    )
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
         return value.expanduser() if value else None

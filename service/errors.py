@@ -136,6 +136,12 @@ class WorkerLost(ServiceError):
     status, code, title = 500, "worker_lost", "Workers were lost while they worked on the image"
 
 
+class QueueLocked(ServiceError):
+    """A worker was given what it has no key for."""
+
+    status, code, title = 500, "queue_locked", "The worker has not the key that opens the queue"
+
+
 class NotFound(ServiceError):
     """No such path or thing."""
 

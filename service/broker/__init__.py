@@ -52,11 +52,12 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """A worker that is alive, and the model it answers with."""
+    """A worker that is alive, the model it answers with, and the ids of the keys with which it opens sealed photos."""
 
     id: str
     digest: str
     info: dict[str, Any]
+    opens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class WorkerSide(Protocol):
         """Take up to `most` jobs, oldest first; none after `wait` seconds without work. Holds them until finished."""
 
     def cancelled(self, job_ids: Collection[str]) -> set[str]:
-        """Those of the held jobs nobody waits for."""
+        """Those of the held jobs nobody waits for; perhaps not yet those that were submitted a moment ago."""
 
     def finish(self, results: Sequence[Result]) -> None:
         """Answer and forget these jobs."""

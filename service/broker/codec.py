@@ -1,4 +1,7 @@
-"""Jobs and results as bytes: msgpack, with the compressed image beside the header. Times travel as what is left."""
+"""Jobs and results as bytes: msgpack, with the compressed image beside the header. Times travel as what is left.
+
+Photos and what was found in them are sealed where there is a key; headers and errors say nothing about people.
+"""
 
 from __future__ import annotations
 
@@ -10,31 +13,50 @@ from typing import Any, cast
 import msgpack
 
 from service.broker import Job, Result, WorkerInfo
+from service.broker.seal import Seal
 from service.schemas import JobOptions
+from service.vault import VaultLocked
 
 PREFIX = "face:queue:"
 NAMES = ("id", "request_id", "pixels", "trace")
+PLAIN = tuple(name for name in Result.__slots__ if name != "analysis")
+PHOTO, ANSWER = b"photo", b"answer"
 
 
-def pack_job(job: Job) -> tuple[bytes, int]:
-    """The header, and milliseconds left until the deadline."""
+def pack_job(job: Job, seal: Seal | None) -> tuple[bytes, bytes, int]:
+    """The header, the image, and milliseconds left until the deadline."""
     header = {name: getattr(job, name) for name in NAMES} | {"options": job.options.model_dump(exclude_unset=True)}
+    header |= {"bytes": len(job.image), "sealed": seal is not None}
+    image = seal.seal(job.image, PHOTO, job.id.encode()) if seal else job.image
     left = max(0, round(1000 * (job.deadline - time.monotonic())))
-    return cast(bytes, msgpack.packb(header)), left
+    return cast(bytes, msgpack.packb(header)), image, left
 
 
-def unpack_job(fields: dict[bytes, bytes], waited: float, attempt: int) -> Job:
-    """A job that arrived `waited` seconds ago. Raises ValueError for what is none."""
+def unpack_job(fields: dict[bytes, bytes], waited: float, attempt: int, seal: Seal | None) -> Job:
+    """A job that arrived `waited` seconds ago. Raises ValueError for what is none, VaultLocked."""
     try:
         header = msgpack.unpackb(fields[b"h"])
         options = JobOptions.model_validate(header["options"])
         known = {name: header[name] for name in NAMES}
         submitted = time.monotonic() - max(0.0, waited)
         deadline = submitted + int(fields[b"t"]) / 1000
-        return Job(
-            image=fields[b"i"], options=options, submitted=submitted, deadline=deadline, attempt=attempt, **known
-        )
-    except (KeyError, TypeError, ValueError, msgpack.UnpackException) as error:
+        image = fields[b"i"]
+        if header.get("sealed"):
+            image = _opened(image, seal, PHOTO, str(header["id"]).encode())
+        return Job(image=image, options=options, submitted=submitted, deadline=deadline, attempt=attempt, **known)
+    except (KeyError, TypeError, ValueError, AttributeError, msgpack.UnpackException) as error:
+        raise ValueError("not a job") from error
+
+
+def unpack_header(fields: dict[bytes, bytes]) -> dict[str, Any]:
+    """What can be told without the key: id, request_id, pixels, bytes, sealed. Raises ValueError for what is no job."""
+    try:
+        header = msgpack.unpackb(fields[b"h"])
+        known = {"id": str(header["id"]), "request_id": str(header["request_id"]), "pixels": int(header["pixels"])}
+        return known | {
+            "bytes": int(header.get("bytes", len(fields[b"i"]))), "sealed": bool(header.get("sealed")),
+        }  # fmt: skip
+    except (KeyError, TypeError, ValueError, AttributeError, msgpack.UnpackException) as error:
         raise ValueError("not a job") from error
 
 
@@ -46,15 +68,31 @@ def job_id(fields: dict[bytes, bytes]) -> str | None:
         return None
 
 
-def pack_result(result: Result) -> bytes:
+def is_sealed(fields: dict[bytes, bytes]) -> bool:
+    """Whether its answer is to be sealed too; of a job."""
+    return bool(msgpack.unpackb(fields[b"h"]).get("sealed"))
+
+
+def pack_result(result: Result, seal: Seal | None) -> bytes:
     """All of it."""
-    return cast(bytes, msgpack.packb({name: getattr(result, name) for name in Result.__slots__}))
+    found: dict[str, Any] = {name: getattr(result, name) for name in PLAIN}
+    if seal is None or result.analysis is None:
+        found["analysis"] = result.analysis
+    else:
+        found["sealed"] = seal.seal(msgpack.packb(result.analysis), ANSWER, result.job_id.encode())
+    return cast(bytes, msgpack.packb(found))
 
 
-def unpack_result(data: bytes) -> Result:
-    """What pack_result() or a script packed, perhaps of another version. Raises ValueError for what is none."""
+def unpack_result(data: bytes, seal: Seal | None) -> Result:
+    """What pack_result() or a script packed, perhaps of another version.
+
+    Raises ValueError for what is none, VaultLocked for what does not open.
+    """
     try:
         found = msgpack.unpackb(data)
+        if "sealed" in found:
+            opened = _opened(found["sealed"], seal, ANSWER, str(found["job_id"]).encode())
+            found["analysis"] = msgpack.unpackb(opened)
         return Result(**{name: found[name] for name in Result.__slots__ if name in found})
     except (KeyError, TypeError, ValueError, msgpack.UnpackException) as error:
         raise ValueError("not a result") from error
@@ -68,4 +106,11 @@ def pack_worker(worker: WorkerInfo) -> bytes:
 @lru_cache(64)
 def unpack_worker(data: bytes) -> WorkerInfo:
     """What pack_worker() packed."""
-    return WorkerInfo(**cast(dict[str, Any], msgpack.unpackb(data)))
+    found = cast(dict[str, Any], msgpack.unpackb(data))
+    return WorkerInfo(found["id"], found["digest"], found["info"], tuple(found.get("opens", ())))
+
+
+def _opened(sealed: bytes, seal: Seal | None, *place: bytes) -> bytes:
+    if seal is None:
+        raise VaultLocked("what lies in the queue is sealed, and no key is set")
+    return seal.open(sealed, *place)

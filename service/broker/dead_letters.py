@@ -6,31 +6,36 @@ import asyncio
 import time
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import redis
 
 from service.broker import Job, Result, codec
 from service.broker.redis import RedisApi
-from service.errors import DeadlineExceeded
+from service.broker.seal import Seal
+from service.errors import DeadlineExceeded, InvalidRequest
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One of them; `put_aside` is seconds since 1970 by Redis' clock."""
+    """One of them; `put_aside` is seconds since 1970 by Redis' clock, `size` the photo's bytes."""
 
     id: str
     put_aside: float
     model: str
     deliveries: int
-    job: Job
+    request_id: str
+    pixels: int
+    size: int
+    fields: dict[bytes, bytes] = field(repr=False)
 
 
 class DeadLetters:
-    """All of one Redis, oldest first. Its methods raise redis' errors."""
+    """All of one Redis, oldest first. Its methods raise redis' errors. Listing and dropping them needs no key."""
 
-    def __init__(self, url: str, prefix: str = codec.PREFIX) -> None:
+    def __init__(self, url: str, seal: Seal | None = None, prefix: str = codec.PREFIX) -> None:
+        self._seal = seal
         self._redis = redis.Redis.from_url(url, socket_timeout=10, socket_connect_timeout=2, protocol=2)
         self._stream = f"{prefix}dead"
 
@@ -55,8 +60,15 @@ class DeadLetters:
         return int(self._redis.xdel(self._stream, *ids)) if ids else 0
 
     def replay(self, letter: DeadLetter, api: RedisApi, seconds: float) -> Result:
-        """Submit it again and wait; it goes when it is answered, or put aside anew. Raises QueueFull, NotReady."""
-        result = asyncio.run(_submit(letter.job, api, seconds))
+        """Submit it again and wait; it goes when it is answered, or put aside anew.
+
+        Raises QueueFull, NotReady, VaultLocked.
+        """
+        try:
+            job = codec.unpack_job(letter.fields, 0, 1, self._seal)
+        except ValueError as error:
+            raise InvalidRequest("this dead letter is no job") from error
+        result = asyncio.run(_submit(job, api, seconds))
         if result.code in (None, "worker_lost"):
             self.drop([letter.id])
         return result
@@ -77,8 +89,10 @@ async def _submit(job: Job, api: RedisApi, seconds: float) -> Result:
 
 def _read(entry: bytes, fields: dict[bytes, bytes]) -> DeadLetter | None:
     try:
-        job = codec.unpack_job(fields, 0, 1)
-    except ValueError:
+        header = codec.unpack_header(fields)
+        model, deliveries = str(fields[b"model"], "ascii"), int(fields[b"deliveries"])
+    except (ValueError, KeyError):
         return None
     made = int(entry.split(b"-")[0]) / 1000
-    return DeadLetter(str(entry, "ascii"), made, str(fields[b"model"], "ascii"), int(fields[b"deliveries"]), job)
+    known = header["request_id"], header["pixels"], header["bytes"]
+    return DeadLetter(str(entry, "ascii"), made, model, deliveries, *known, fields)

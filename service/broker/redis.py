@@ -22,8 +22,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from service.broker import Job, QueueState, Result, WorkerInfo, codec, scripts
+from service.broker.lines import Lines, Script
+from service.broker.seal import Seal
 from service.errors import NotReady, QueueFull
+from service.vault import VaultLocked
 
+ADMIT, STATE, WORKERS = Script(scripts.ADMIT), Script(scripts.STATE), Script(scripts.WORKERS)
+SWEEP, WAITING = Script(scripts.SWEEP), Script(scripts.WAITING)
 CONNECTIONS = 32
 BEAT = 1.0
 """Seconds between two signs of life."""
@@ -42,29 +47,39 @@ log = logging.getLogger(__name__)
 class RedisApi:
     """ApiSide. At most `size` jobs and `size_bytes` compressed bytes a model are accepted and not finished.
 
-    Jobs go to the live workers of `model`; when it is None, to the model that most of them have. Raises ValueError for
-    an URL that is none.
+    Jobs go to the live workers of `model`; when it is None, to the model that most of them have. Photos are sealed; if
+    not `strict`, only where all these workers can open them. Raises ValueError for an URL that is none.
     """
 
     def __init__(
-        self, url: str, size: int, size_bytes: int, model: str | None = None, prefix: str = codec.PREFIX
+        self,
+        url: str,
+        size: int,
+        size_bytes: int,
+        model: str | None = None,
+        seal: Seal | None = None,
+        strict: bool = False,
+        prefix: str = codec.PREFIX,
     ) -> None:
         self._size, self._size_bytes, self._model, self._prefix = size, size_bytes, model, prefix
+        self._seal, self._strict, self._plain = seal, strict, set[str]()
         pool = BlockingConnectionPool.from_url(
             url, max_connections=CONNECTIONS, timeout=5, socket_timeout=5, socket_connect_timeout=2,
             retry=Retry(NoBackoff(), 1), protocol=2,
         )  # fmt: skip
         self._redis = redis.asyncio.Redis(connection_pool=pool)
+        self._lines, self._reading = Lines(url, CONNECTIONS, timeout=5), Lines(url, 1, timeout=5)
         self._replies = f"{prefix}replies:{uuid.uuid4().hex}"
         self._open: dict[str, tuple[asyncio.Future[Result], float]] = {}
         self._workers: list[WorkerInfo] = []
         self._asked, self._answering, self._closing = -math.inf, False, False
+        self._deserted: list[Any] = []
         self._tasks: list[asyncio.Task[None]] = []
+        if seal is None:
+            log.warning("photos lie unsealed in Redis: neither FACE_QUEUE_KEY nor FACE_MASTER_KEY is set")
 
     async def start(self) -> None:
         """Connect, and read answers from now on. Raises NotReady."""
-        texts = (scripts.ADMIT, scripts.STATE, scripts.WORKERS, scripts.SWEEP)
-        self._admit, self._state, self._list, self._sweep = (self._redis.register_script(text) for text in texts)
         with suppress(NotReady):  # it may come later: until then every call says so
             await self._beat()
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._live())]
@@ -78,21 +93,24 @@ class RedisApi:
         await self.cancel(list(self._open))
         with suppress(RedisError):
             await self._redis.delete(self._replies)
+        for lines in (self._lines, self._reading):
+            await lines.close()
         await self._redis.aclose(close_connection_pool=True)
 
     async def submit(self, jobs: Sequence[Job]) -> list[asyncio.Future[Result]]:
         """Accept all jobs or none. Raises QueueFull, NotReady."""
         model = await self._choose({job.model for job in jobs})
-        total = sum(len(job.image) for job in jobs)
-        words: list[Any] = [model, self._size, self._size_bytes, total]
+        words: list[Any] = [model, self._size, self._size_bytes, 0]
+        seal = self._sealing(model)
         for job in jobs:
-            header, left = codec.pack_job(job)
-            words += [header, job.image, left, self._replies]
+            header, image, left = codec.pack_job(job, seal)
+            words += [header, image, left, self._replies]
+            words[3] += len(image)
         futures = [asyncio.get_running_loop().create_future() for _ in jobs]
         self._open.update({job.id: (future, job.deadline) for job, future in zip(jobs, futures, strict=True)})
         try:
             with reaching():
-                age = int(await self._admit(keys=[self._prefix], args=words))
+                age = int(await self._lines.run(ADMIT, self._prefix, words))
             if age >= 0:
                 raise QueueFull(retry_after=max(1, math.ceil(age / 1000)))
         except BaseException:
@@ -118,13 +136,13 @@ class RedisApi:
     async def state(self) -> QueueState:
         """Depth and age over all models. Raises NotReady."""
         with reaching():
-            depth, age, dead = await self._state(keys=[self._prefix])
+            depth, age, dead = await self._lines.run(STATE, self._prefix, ())
         return QueueState(int(depth), int(age) / 1000, int(dead))
 
     async def workers(self) -> list[WorkerInfo]:
         """The live workers, those of the model that answers last. Raises NotReady."""
         with reaching():
-            found = [codec.unpack_worker(row) for row in await self._list(keys=[self._prefix])]
+            found = [codec.unpack_worker(row) for row in await self._lines.run(WORKERS, self._prefix, ())]
         numbers = Counter(worker.digest for worker in found)
         self._workers = sorted(found, key=lambda worker: (worker.digest == self._model, numbers[worker.digest]))
         self._asked = time.monotonic()
@@ -136,6 +154,16 @@ class RedisApi:
         if time.monotonic() - self._asked > 2 * BEAT or not self._answering:
             await self.workers()
         return self._answering
+
+    def _sealing(self, model: str) -> Seal | None:
+        """What seals for the workers of a model. A derived key is used if all of them have it: they need not."""
+        if self._seal is None or self._strict:
+            return self._seal
+        plain = any(self._seal.id not in worker.opens for worker in self._workers if worker.digest == model)
+        if plain and model not in self._plain:
+            log.warning("photos lie unsealed in Redis: workers have no key; set FACE_QUEUE_KEY", extra={"model": model})
+        (self._plain.add if plain else self._plain.discard)(model)
+        return None if plain else self._seal
 
     async def _choose(self, wanted: set[str | None]) -> str:
         """The model for these jobs: what they ask for, else what most workers have, else the last there was."""
@@ -161,20 +189,18 @@ class RedisApi:
         """Hand answers to their futures, until closed. What has been handed on is deleted with the next reading."""
         done: list[bytes] = []
         while not self._closing:
+            forget = [("XDEL", self._replies, *done)] if done else []
+            read = ("XREAD", "COUNT", 256, "BLOCK", 1000, "STREAMS", self._replies, "0")
             try:
-                async with self._redis.pipeline(transaction=False) as pipe:
-                    if done:
-                        pipe.xdel(self._replies, *done)
-                    pipe.xread({self._replies: "0"}, count=256, block=1000)
-                    found = (await pipe.execute())[-1]
-            except RedisError:
+                found = (await self._reading.ask(*forget, read))[-1]
+            except (RedisError, OSError):
                 await asyncio.sleep(0.1)
                 continue
             entries = found[0][1] if found else []
             done = [number for number, _ in entries]
             for _, fields in entries:
-                with suppress(ValueError):  # its job ends at the deadline
-                    self._resolve(codec.unpack_result(fields.get(b"r", b"")))
+                with suppress(ValueError, VaultLocked):  # its job ends at the deadline
+                    self._resolve(codec.unpack_result(fields[1], self._seal))  # r and what it is
 
     def _resolve(self, result: Result) -> None:
         future, _ = self._open.pop(result.job_id, (None, 0.0))
@@ -191,19 +217,28 @@ class RedisApi:
                 await self.workers()
                 beats += 1
                 if beats % SWEEP_EVERY == 0:
-                    with reaching():
-                        await self._sweep(keys=[self._prefix], args=[round(1000 * GRACE), 1000 * DEAD_LETTER_AGE])
+                    await self._sweep()
+
+    async def _sweep(self) -> None:
+        limits = round(1000 * GRACE), 1000 * DEAD_LETTER_AGE
+        with reaching():
+            self._deserted = await self._lines.run(SWEEP, self._prefix, (*limits, *self._deserted))
 
     async def _beat(self) -> None:
-        """Keep the reply stream. If it was gone, Redis lost it with all that was queued: say so to who waits."""
+        """Keep the reply stream. If it was gone, say so to those whose jobs went with it.
+
+        Redis lost it with all that was queued; or its clock jumped ahead, and most jobs are still there.
+        """
         with reaching():
             if await self._redis.pexpire(self._replies, round(1000 * REPLIES_KEPT)):
                 return
-            lost = list(self._open)
+            open_jobs = list(self._open)
+            waiting = await self._lines.run(WAITING, self._prefix, (self._replies,)) if open_jobs else ()
             async with self._redis.pipeline() as pipe:
-                pipe.xadd(self._replies, {"r": ""}, maxlen=0, approximate=False)
+                pipe.xadd(self._replies, {"r": ""})  # no answer; it is there so that the stream is
                 pipe.pexpire(self._replies, round(1000 * REPLIES_KEPT))
                 await pipe.execute()
+        lost = set(open_jobs) - {str(name, "utf-8", "replace") for name in waiting}
         if lost:
             log.warning("the queue was lost", extra={"images": len(lost)})
         for job_id in lost:

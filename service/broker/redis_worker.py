@@ -6,9 +6,9 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import redis
@@ -18,23 +18,35 @@ from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from service.broker import Job, Result, WorkerInfo, codec, scripts
+from service.broker.clock import RedisClock
+from service.broker.lines import Line, Script
+from service.broker.seal import Seal
+from service.errors import QueueLocked, ServiceError
+from service.vault import VaultLocked
 
 MOST_AT_ONCE = 16
 """Entries a read: bounds what is in memory beyond the gate."""
 DEAD_LETTERS_KEPT = 100
 FINISH_PATIENCE = 60.0
 """Seconds for which an answer waits for Redis to come back."""
+JUST_NOW = 0.05
+"""Seconds after its submission in which it is not asked whether anybody waits: an idle worker answers sooner."""
+MISSED = 3.0
+"""Seconds for which an API process has had no stream of answers when it is taken for lost."""
+NO_STREAM = 2
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Held:
-    """A claimed entry of the stream."""
+    """A claimed entry of the stream; `since` is time.monotonic() of its submission."""
 
     entry: bytes
     size: int
     reply_to: bytes
+    sealed: bool = False
+    since: float = 0.0
 
 
 class RedisWorker:
@@ -44,21 +56,29 @@ class RedisWorker:
     """
 
     def __init__(
-        self, url: str, model: str, lease: float = 5.0, deliveries: int = 3, prefix: str = codec.PREFIX
+        self,
+        url: str,
+        model: str,
+        lease: float = 5.0,
+        deliveries: int = 3,
+        seal: Seal | None = None,
+        prefix: str = codec.PREFIX,
     ) -> None:
         self._redis = redis.Redis.from_url(
             url, socket_timeout=10, socket_connect_timeout=2, retry=Retry(NoBackoff(), 1), protocol=2
         )
+        self._claims, self._answers = Line(url), Line(url)
         self._model, self._lease, self._deliveries, self._prefix = model, lease, deliveries, prefix
-        self._id = uuid.uuid4().hex
+        self._id, self._seal, self._clock = uuid.uuid4().hex, seal, RedisClock()
         self._stream = f"{prefix}jobs:{model}"
         names = ("BEAT", "TAKE", "TAKE_OVER", "FINISH", "GONE", "RETIRE")
-        self._scripts = {name: self._redis.register_script(getattr(scripts, name)) for name in names}
+        self._scripts = {name: Script(getattr(scripts, name)) for name in names}
         self._held: dict[str, Held] = {}
+        self._gone, self._missing = set[str](), dict[bytes, float]()
         self._lock, self._beating = threading.Lock(), threading.Lock()
         self._who = b""
         self._sharing = 1
-        self._looked = -lease
+        self._looked, self._stale = -lease, dict[bytes, float]()
         self._closing = threading.Event()
         self._register()
         self._beats = threading.Thread(target=self._live, name="heartbeat", daemon=True)
@@ -66,7 +86,7 @@ class RedisWorker:
 
     def announce(self, worker: WorkerInfo) -> None:
         """Be counted as alive from now on."""
-        self._who = codec.pack_worker(worker)
+        self._who = codec.pack_worker(replace(worker, opens=self._seal.opens) if self._seal else worker)
         with suppress(RedisError):  # the next heartbeat says it
             self._beat()
 
@@ -83,6 +103,8 @@ class RedisWorker:
         self._beats.join()
         with suppress(RedisError):
             self._run("RETIRE", self._id, 0)
+        for line in (self._claims, self._answers):
+            line.close()
         self._redis.close()
 
     def claim(self, most: int, wait: float) -> list[Job]:
@@ -98,21 +120,28 @@ class RedisWorker:
         return []
 
     def cancelled(self, job_ids: Collection[str]) -> set[str]:
-        """Those of the held jobs nobody waits for."""
+        """Those of the held jobs nobody waits for, of those that were not submitted just now."""
+        old = time.monotonic() - JUST_NOW
         with self._lock:
-            held = {job_id: self._held[job_id] for job_id in job_ids if job_id in self._held}
+            held = {name: self._held[name] for name in job_ids if name in self._held and self._held[name].since < old}
+        if not held:
+            return set()
         words = [word for job_id, row in held.items() for word in (job_id, row.reply_to)]
         try:
             flags = self._run("GONE", *words, model=False)
         except RedisError:
             return set()
-        return {job_id for job_id, flag in zip(held, flags, strict=True) if flag}
+        gone = {name for (name, row), flag in zip(held.items(), flags, strict=True) if self._is_gone(row, flag)}
+        with self._lock:
+            self._gone |= gone
+        return gone
 
     def finish(self, results: Sequence[Result]) -> None:
         """Answer and forget these jobs, waiting for Redis if it is away."""
         with self._lock:
             held = [(self._held[result.job_id], result) for result in results if result.job_id in self._held]
-        words = [word for row, result in held for word in self._answer(row, codec.pack_result(result))]
+            gone = self._gone.intersection(result.job_id for result in results)
+        words = [word for row, result in held for word in self._answer(row, result, result.job_id in gone)]
         end = time.monotonic() + FINISH_PATIENCE
         while words:
             try:
@@ -123,53 +152,77 @@ class RedisWorker:
                     log.error("answers are lost: the queue is away", extra={"images": len(held)})
                     break
         with self._lock:
+            self._gone -= gone
             for result in results:
                 self._held.pop(result.job_id, None)
 
+    def _is_gone(self, row: Held, flag: int) -> bool:
+        """Whether nobody waits: it was said, or there has been no stream of answers for longer than a jump explains."""
+        if flag != NO_STREAM:
+            self._missing.pop(row.reply_to, None)
+            return bool(flag)
+        now = time.monotonic()
+        self._missing = {to: since for to, since in self._missing.items() if now - since < 60}
+        return now - self._missing.setdefault(row.reply_to, now) > MISSED
+
     def _taken(self, most: int, wait: float) -> list[Job]:
-        now, entries = self._run("TAKE", self._id, most, self._sharing)
-        if not entries:
-            block = max(1, round(1000 * wait))
-            found: Any = self._redis.xreadgroup(scripts.GROUP, self._id, {self._stream: ">"}, count=1, block=block)
-            return [job for entry, fields in (found[0][1] if found else ()) for job in self._hold(entry, fields, 0, 1)]
-        return [job for entry, fields in entries for job in self._hold(entry, _pairs(fields), now - _arrived(entry), 1)]
+        """A share of what waits where others take too; else, in one step, what waits or what comes first."""
+        if self._sharing > 1:
+            now, entries = self._run("TAKE", self._id, most, self._sharing)
+            if entries:
+                return [job for entry, flat in entries for job in self._hold(entry, flat, now, 1)]
+            most = 1
+        block = max(1, round(1000 * wait))
+        read = ("XREADGROUP", "GROUP", scripts.GROUP, self._id, "COUNT", most, "BLOCK", block, "STREAMS", self._stream)
+        (seconds, micros), found = self._claims.ask(("TIME",), (*read, ">"))
+        now = 1000 * int(seconds) + int(micros) // 1000
+        return [job for entry, flat in (found[0][1] if found else ()) for job in self._hold(entry, flat, now, 1)]
 
     def _taken_over(self) -> list[Job]:
-        if time.monotonic() < self._looked + self._lease / 4:
+        """One that a lost worker held: it was silent at every look for half the lease, and for as long before."""
+        look = time.monotonic()
+        if look < self._looked + self._lease / 4:
             return []
         with self._lock:
             held = [row.entry for row in self._held.values()]
-        limits = (round(1000 * self._lease), self._deliveries, DEAD_LETTERS_KEPT)
-        found = self._run("TAKE_OVER", self._id, *limits, *held)
+        sure = [entry for entry, since in self._stale.items() if look - since >= self._lease / 2]
+        limits = (round(500 * self._lease), self._deliveries, DEAD_LETTERS_KEPT, len(sure))
+        now, found, more = self._run("TAKE_OVER", self._id, *limits, *sure, *held)
         if not found:
-            self._looked = time.monotonic()
+            self._stale = {entry: self._stale.get(entry, look) for entry in more}
+            self._looked = look
             return []
-        now, [(entry, fields)], attempt = found
-        log.warning("taken over from a lost worker", extra={"attempt": attempt})
-        return self._hold(entry, _pairs(fields), now - _arrived(entry), attempt)
+        [(entry, flat)] = found
+        self._stale.pop(entry, None)
+        log.warning("taken over from a lost worker", extra={"attempt": more})
+        return self._hold(entry, flat, now, more)
 
-    def _hold(self, entry: bytes, fields: dict[bytes, bytes], waited_ms: float, attempt: int) -> list[Job]:
+    def _hold(self, entry: bytes, flat: Sequence[bytes], now: float, attempt: int) -> list[Job]:
         """The entry as a job, held from now on; nothing if it is none, or is held already."""
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
         row = Held(entry, len(fields.get(b"i", b"")), fields.get(b"to", b""))
         try:
-            job = codec.unpack_job(fields, waited_ms / 1000, attempt)
-        except ValueError:
-            log.error("an entry of the queue is no job")
+            job = codec.unpack_job(fields, self._clock.waited(now, _arrived(entry)) / 1000, attempt, self._seal)
+        except (ValueError, VaultLocked) as error:
+            locked = isinstance(error, VaultLocked)
+            log.error("a photo does not open with the queue's key" if locked else "an entry of the queue is no job")
             name = codec.job_id(fields)
-            error = codec.pack_result(Result(name, self._model, code="internal_error")) if name else b""
-            self._run("FINISH", *(self._answer(row, error) if error else (row.entry, row.size, "", "")))
+            code = QueueLocked.code if locked else ServiceError.code
+            gone = name is None
+            self._run("FINISH", *self._answer(row, Result(name or "", self._model, code=code), gone))
             return []
         with self._lock:
             if job.id not in self._held:
-                self._held[job.id] = row
+                self._held[job.id] = replace(row, sealed=codec.is_sealed(fields), since=job.submitted)
                 return [job]
         if self._held[job.id].entry != entry:  # submitted twice, since a connection broke in between
             self._run("FINISH", row.entry, row.size, "", "")
         return []
 
-    @staticmethod
-    def _answer(row: Held, result: bytes) -> tuple[Any, ...]:
-        return (row.entry, row.size, row.reply_to, result)
+    def _answer(self, row: Held, result: Result, gone: bool) -> tuple[Any, ...]:
+        """FINISH's words; nobody is answered who is gone."""
+        packed = b"" if gone else codec.pack_result(result, self._seal if row.sealed else None)
+        return (row.entry, row.size, b"" if gone else row.reply_to, packed)
 
     def _live(self) -> None:
         """Show signs of life, for ever: for itself, and for what it holds."""
@@ -206,13 +259,9 @@ class RedisWorker:
             self._register()
 
     def _run(self, name: str, *words: Any, model: bool = True) -> Any:
-        script: Callable[..., Any] = self._scripts[name]
-        return script(keys=[self._prefix], args=[self._model, *words] if model else words)
+        line = self._claims if name in ("TAKE", "TAKE_OVER") else self._answers
+        return line.run(self._scripts[name], self._prefix, [self._model, *words] if model else words)
 
 
 def _arrived(entry: bytes) -> int:
     return int(entry.split(b"-")[0])
-
-
-def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))

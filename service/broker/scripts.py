@@ -7,7 +7,8 @@ expires: nobody waits for this job); `dead` (stream: jobs that workers died on).
 
 An entry of `jobs` has the fields h (header), i (image), t (milliseconds from its arrival to its deadline) and to (name
 of the reply stream). Its id is the time of arrival by Redis' clock, which is the only clock that counts between
-machines.
+machines. When it jumps ahead, whatever expires is over and whatever is held looks abandoned, until its owner shows the
+next sign of life: what cannot be undone is therefore done only to what was seen so at two looks, by the looker's clock.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ local function remove(prefix, model, id, size)
   return true
 end
 local function answer(to, result)
-  if redis.call('EXISTS', to) == 1 then redis.call('XADD', to, '*', 'r', result) end
+  local missing = redis.call('EXISTS', to) == 0
+  redis.call('XADD', to, '*', 'r', result)
+  if missing then redis.call('PEXPIRE', to, 5000) end
 end
 local function fields(entry)
   local read = {}
@@ -149,32 +152,37 @@ TAKE_OVER = (
     + _REMOVE
     + """
 local prefix, model, id = KEYS[1], ARGV[1], ARGV[2]
-local stream, held = prefix .. 'jobs:' .. model, {}
-for i = 6, #ARGV do held[ARGV[i]] = true end
-for _, stale in ipairs(redis.call('XPENDING', stream, 'workers', 'IDLE', ARGV[3], '-', '+', 64)) do
-  local entry = redis.call('XRANGE', stream, stale[1], stale[1])[1]
+local stream, held, sure, stale = prefix .. 'jobs:' .. model, {}, {}, {}
+for i = 7, 6 + ARGV[6] do sure[ARGV[i]] = true end
+for i = 7 + ARGV[6], #ARGV do held[ARGV[i]] = true end
+for _, row in ipairs(redis.call('XPENDING', stream, 'workers', 'IDLE', ARGV[3], '-', '+', 64)) do
+  local entry = redis.call('XRANGE', stream, row[1], row[1])[1]
   if not entry then
-    redis.call('XACK', stream, 'workers', stale[1])
-  elseif stale[4] >= tonumber(ARGV[4]) then
+    redis.call('XACK', stream, 'workers', row[1])
+  elseif not sure[row[1]] then
+    table.insert(stale, row[1])
+  elseif row[4] >= tonumber(ARGV[4]) then
     local job = fields(entry)
     local known, header = pcall(cmsgpack.unpack, job.h)
     redis.call('XADD', prefix .. 'dead', 'MAXLEN', ARGV[5], '*', 'h', job.h, 'i', job.i, 't', job.t,
-      'to', job.to, 'model', model, 'deliveries', stale[4])
+      'to', job.to, 'model', model, 'deliveries', row[4])
     if known then
       answer(job.to, cmsgpack.pack({job_id = header.id, model = model, code = 'worker_lost'}))
     end
-    remove(prefix, model, stale[1], #job.i)
-  elseif not held[stale[1]] then
-    redis.call('XCLAIM', stream, 'workers', id, 0, stale[1])
-    return {now(), {entry}, stale[4] + 1}
+    remove(prefix, model, row[1], #job.i)
+  elseif not held[row[1]] then
+    redis.call('XCLAIM', stream, 'workers', id, 0, row[1])
+    return {now(), {entry}, row[4] + 1}
   end
 end
-return false
+return {now(), {}, stale}
 """
 )
-"""KEYS prefix; ARGV model, worker, lease in milliseconds, deliveries, dead letters kept, ids it holds.
+"""KEYS prefix; ARGV model, worker, milliseconds, deliveries, dead letters kept, number of ids that were seen to be
+stale for long enough, these ids, ids it holds.
 
-Redis' time, one entry of a worker that was silent for longer than the lease, and its delivery; or nothing.
+Redis' time, one of these entries if its worker still shows no sign of life, and which delivery it is; or nothing, and
+the ids of entries whose workers have been silent for so many milliseconds.
 """
 
 FINISH = (
@@ -193,12 +201,26 @@ end
 GONE = """
 local found = {}
 for i = 1, #ARGV, 2 do
-  local gone = redis.call('EXISTS', KEYS[1] .. 'gone:' .. ARGV[i]) == 1 or redis.call('EXISTS', ARGV[i + 1]) == 0
-  table.insert(found, gone and 1 or 0)
+  local flag = redis.call('EXISTS', KEYS[1] .. 'gone:' .. ARGV[i]) == 1
+  table.insert(found, flag and 1 or redis.call('EXISTS', ARGV[i + 1]) == 0 and 2 or 0)
 end
 return found
 """
-"""KEYS prefix; ARGV job, reply stream of each. 1 for each that nobody waits for."""
+"""KEYS prefix; ARGV job, reply stream of each. 1 for each that nobody waits for, 2 where there is no reply stream."""
+
+WAITING = """
+local found = {}
+for _, model in ipairs(redis.call('ZRANGE', KEYS[1] .. 'models', 0, -1)) do
+  for _, entry in ipairs(redis.call('XRANGE', KEYS[1] .. 'jobs:' .. model, '-', '+')) do
+    local job = {}
+    for i = 1, #entry[2], 2 do job[entry[2][i]] = entry[2][i + 1] end
+    local known, header = pcall(cmsgpack.unpack, job.h or '')
+    if job.to == ARGV[1] and known and type(header) == 'table' then table.insert(found, tostring(header.id)) end
+  end
+end
+return found
+"""
+"""KEYS prefix; ARGV reply stream. The jobs that are there and answered into it."""
 
 SWEEP = (
     "#!lua flags=allow-oom\n"
@@ -207,12 +229,14 @@ SWEEP = (
     + _WORKERS
     + _REMOVE
     + """
-local prefix, grace = KEYS[1], tonumber(ARGV[1])
+local prefix, grace, deserted, sure = KEYS[1], tonumber(ARGV[1]), {}, {}
+for i = 3, #ARGV do sure[ARGV[i]] = true end
 redis.call('XTRIM', prefix .. 'dead', 'MINID', math.max(0, now() - ARGV[2]))
 local models = redis.call('ZRANGE', prefix .. 'models', 0, -1)
 for place, model in ipairs(models) do
   local stream = prefix .. 'jobs:' .. model
-  if count(prefix, model) == 0 then
+  if count(prefix, model) == 0 then table.insert(deserted, model) end
+  if count(prefix, model) == 0 and sure[model] then
     for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', 16)) do
       local job = fields(entry)
       if now() - arrived(entry[1]) > tonumber(job.t) + grace then remove(prefix, model, entry[1], #job.i) end
@@ -223,11 +247,13 @@ for place, model in ipairs(models) do
     end
   end
 end
+return deserted
 """
 )
-"""KEYS prefix; ARGV grace, age of dead letters in milliseconds.
+"""KEYS prefix; ARGV grace, age of dead letters in milliseconds, models that had no worker at the last look.
 
-Forgets old dead letters, late jobs of models without a worker, and such models but the last.
+Forgets old dead letters, late jobs of these models if they still have none, and such models but the last. The models
+without a worker.
 """
 
 RETIRE = """

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from redis.exceptions import RedisError
 
 from service.broker.dead_letters import DeadLetter, DeadLetters
-from service.broker.redis import RedisApi
+from service.broker.seal import open_seal
 from service.commands import CommandError, Commands
+from service.commands.api import open_api
 from service.config import Settings
 from service.errors import ServiceError
 
@@ -50,9 +51,8 @@ def replay(settings: Settings, arguments: argparse.Namespace) -> int:
         for name in list(known) if arguments.all else arguments.ids:
             if name not in known:
                 raise CommandError(f"no dead letter {name}")
-            api = RedisApi(str(settings.redis_url), settings.queue_size, settings.queue_bytes, settings.model_digest)
             try:
-                result = letters.replay(known[name], api, settings.timeout)
+                result = letters.replay(known[name], open_api(settings), settings.timeout)
             except ServiceError as error:
                 raise CommandError(error.detail) from error
             failed += result.code is not None
@@ -72,8 +72,8 @@ def drop(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def _shown(letter: DeadLetter) -> dict[str, object]:
     when = datetime.fromtimestamp(letter.put_aside, UTC).isoformat(timespec="seconds")
-    known = {"id": letter.id, "put_aside": when, "deliveries": letter.deliveries, "request_id": letter.job.request_id}
-    return known | {"bytes": len(letter.job.image), "pixels": letter.job.pixels, "model": letter.model}
+    known = {"id": letter.id, "put_aside": when, "deliveries": letter.deliveries, "request_id": letter.request_id}
+    return known | {"bytes": letter.size, "pixels": letter.pixels, "model": letter.model}
 
 
 def _write(line: dict[str, object]) -> None:
@@ -85,7 +85,11 @@ def _letters(settings: Settings) -> Iterator[DeadLetters]:
     if settings.redis_url is None:
         raise CommandError("dead letters are in Redis: set FACE_REDIS_URL")
     try:
-        with DeadLetters(settings.redis_url) as letters:
+        seal = open_seal(settings)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    try:
+        with DeadLetters(settings.redis_url, seal) as letters:
             yield letters
     except (RedisError, ValueError) as error:
         raise CommandError(f"the queue cannot be reached: {error}") from error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from service import logs
+from service.broker.seal import open_seal
 from service.commands import CommandError, Commands, model
 from service.commands.probes import showing
 from service.config import Settings
@@ -40,7 +41,12 @@ def work(settings: Settings, load: Callable[[Settings], Analyzer]) -> int:
     from service.worker import Worker, running
 
     try:
-        broker = RedisWorker(settings.redis_url, analyzer.digest, settings.queue_lease, settings.queue_deliveries)
+        seal = open_seal(settings)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    limits = settings.queue_lease, settings.queue_deliveries
+    try:
+        broker = RedisWorker(settings.redis_url, analyzer.digest, *limits, seal)
     except (RedisError, ValueError) as error:
         raise CommandError(f"the queue cannot be reached: {error}") from error
     metrics = Metrics()
