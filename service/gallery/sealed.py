@@ -48,12 +48,25 @@ class SealedStore:
 
     def __init__(self, store: Store, vault: Vault, clock: Callable[[], float]) -> None:
         self.store, self.vault, self.clock = store, vault, clock
-        stored = store.record(ROOT)
-        if stored is None:
-            store.put_record(ROOT, vault.wrap(new_key(), ROOT.encode()), only_new=True)
-            stored = store.record(ROOT) or b""
-        self._names = Sealer(vault.unwrap(stored, ROOT.encode()))
+        self._root = b""
+        self._agree(new_key())
         self._open = lru_cache(_OPENED)(self._unsealed)
+
+    def _agree(self, root: bytes) -> bool:
+        """Takes the store's key of collections' tags, and first gives it `root` if it has none; whether it is new here.
+
+        A store that was emptied under a running process has none: without it what is stored next could be found by
+        this process only.
+        """
+        stored = self.store.record(ROOT)
+        if stored is None:
+            self.store.put_record(ROOT, self.vault.wrap(root, ROOT.encode()), only_new=True)
+            stored = self.store.record(ROOT) or b""
+        found = self.vault.unwrap(stored, ROOT.encode())
+        if found == self._root:
+            return False
+        self._root, self._names = found, Sealer(found)
+        return True
 
     # -- collections --------------------------------------------------------------------------------------------------
 
@@ -65,6 +78,8 @@ class SealedStore:
         """The collection of a name as it is now. Raises InvalidName."""
         check_name(name)
         row = self.store.collection(self.name_tag(name))
+        if row is None and self._agree(self._root):
+            row = self.store.collection(self.name_tag(name))
         return self.opened(row) if row else None
 
     def on(self, name: str, operation: Callable[[Handle], Result]) -> Result:
@@ -100,6 +115,7 @@ class SealedStore:
 
     def create(self, head: Head, staged: bool) -> Handle | None:
         """A new empty collection under a new key; while staged it is not to be found. None when the name is taken."""
+        self._agree(self._root)
         identity, key = secrets.token_bytes(16), new_key()
         sealer = Sealer(key)
         tag = None if staged else self.name_tag(head.name)
@@ -118,7 +134,12 @@ class SealedStore:
 
     def open(self, sealed: bytes, *place: bytes) -> bytes:
         """The reverse. Raises VaultLocked."""
-        return self._names.open(sealed, *place)
+        try:
+            return self._names.open(sealed, *place)
+        except VaultLocked:
+            if not self._agree(self._root):
+                raise
+            return self._names.open(sealed, *place)
 
     # -- subjects -----------------------------------------------------------------------------------------------------
 
