@@ -192,7 +192,11 @@ def _pip_env(root: Path) -> dict[str, str]:
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], check=True, capture_output=True, text=True
     ).stdout
-    settings = dict(re.findall(r"^(?::env:|global|user|site)\.([\w-]+)='(.*)'$", listed, re.MULTILINE))
+    of_level = {
+        level: dict(re.findall(rf"^{level}\.([\w-]+)='(.*)'$", listed, re.MULTILINE))
+        for level in ("global", "user", "site", ":env:")  # the last counts most
+    }
+    settings = {name: value for found in of_level.values() for name, value in found.items()}
     env, folders = {}, set[Path]()
     for name, value in settings.items():
         folders |= {Path(*Path(path).parts[:3]) for path in LOCAL.findall(value) if Path(path).exists()}

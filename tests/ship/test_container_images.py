@@ -1,7 +1,8 @@
 """The Dockerfile: linted, and its steps run on this machine's root.
 
-FACE_TEST_IMAGES=full runs them in a fresh Debian, the worker's too (minutes); FACE_TEST_TORCH_INDEX names a package
-index to take PyTorch from.
+FACE_TEST_IMAGES=TARGET,… runs those targets' steps in a fresh Debian (debootstrap), as root, starts what they made and
+posts it a photo: `api,worker-cpu` takes some 6 minutes and 3 GB, `api,worker-cuda` fetches some 3 GB more of CUDA and
+runs it on the CPU. FACE_TEST_TORCH_INDEX names another package index for worker-cpu's PyTorch.
 """
 
 import json
@@ -14,20 +15,23 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
 import httpx
 import pytest
 import skimage.data
+import torch
 from build_images import in_context
-from dockerfile import read
+from dockerfile import Stage, read
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
-FULL = os.environ.get("FACE_TEST_IMAGES") == "full"
+GIVEN = os.environ.get("FACE_TEST_IMAGES", "")
+WORKERS = [target for target in GIVEN.split(",") if target.startswith("worker")]
 ARGUMENTS, STAGES = read(ROOT / "Dockerfile")
+LOCK = (ROOT / "docker/constraints.txt").read_text().splitlines()
 TARGETS = ("api", "worker-cpu", "worker-cuda")
 UNSHARE = ["unshare", "--mount", sys.executable]
 
@@ -56,10 +60,27 @@ def test_only_the_workers_packages_hold_torch_and_each_comes_from_the_lock():
                 assert "-c constraints.txt" in step.rest or "--no-deps" in step.rest, (name, step.rest)
             if "requirements.py model" in step.rest:
                 assert name in ("worker-cpu-packages", "worker-cuda-packages")
-    lock = (ROOT / "docker/constraints.txt").read_text()
-    assert "torch==" in lock
-    assert "nvidia-cuda-runtime==13.0" in lock, "what the Dockerfile says of CUDA"
+    names = {line.partition("==")[0]: line.partition("==")[2] for line in LOCK}
+    assert "torch" in names
+    assert names["nvidia-cuda-runtime"].startswith("13.0."), "what the Dockerfile says of CUDA"
     assert STAGES["worker-cuda"].last("ENV").values()["NVIDIA_REQUIRE_CUDA"] == "cuda>=13.0"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_a_target_copies_is_there(target: str):
+    def above(name: str) -> list[Stage]:
+        stage = STAGES[name]
+        return [stage, *(above(stage.base) if stage.base in STAGES else [])]
+
+    copied = [step.rest.split() for step in STAGES[target].steps if step.word == "COPY"]
+    assert {folder for _, folder, _ in copied} == {"/opt/face", "/app"}
+    for source, folder, _ in copied:
+        stages = above(source.removeprefix("--from="))
+        assert [step for stage in stages for step in stage.steps if step.word == "RUN" and f" {folder}" in step.rest]
+        for stage in stages:
+            for step in stage.steps:
+                if step.word == "COPY":
+                    assert all((ROOT / word).exists() and in_context(word) for word in step.rest.split()[:-1])
 
 
 def test_the_builder_sees_the_project_and_nothing_else():
@@ -88,10 +109,10 @@ def built() -> Iterator[Path]:
     """The images, as build_images.py leaves them."""
     if not can_mount():
         pytest.skip("needs the right to mount")
-    if FULL and shutil.which("debootstrap") is None:
+    if GIVEN and shutil.which("debootstrap") is None:
         pytest.skip("needs debootstrap")
-    out = Path(tempfile.mkdtemp(dir=None if FULL else "/dev/shm"))
-    targets, base = ("api,worker-cpu", "debootstrap") if FULL else ("api", "host")
+    out = Path(tempfile.mkdtemp(dir=None if GIVEN else "/dev/shm"))
+    targets, base = (GIVEN, "debootstrap") if GIVEN else ("api", "host")
     words = [*UNSHARE, str(HERE / "build_images.py"), targets, str(out), "--base", base]
     index = os.environ.get("FACE_TEST_TORCH_INDEX")
     words += ["--build-arg", f"TORCH_INDEX={index}"] if index else []
@@ -189,20 +210,58 @@ def test_the_api_starts_answers_its_health_check_and_stops(built: Path, redis_ur
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(not FULL, reason="FACE_TEST_IMAGES=full")
-def test_api_and_worker_answer_a_photo(built: Path, redis_url: str):
+@pytest.mark.parametrize("target", WORKERS)
+def test_api_and_worker_answer_a_photo(built: Path, redis_url: str, target: str):
     port, metrics = free_port(), free_port()
     both = {"FACE_REDIS_URL": redis_url, "FACE_API_KEYS": "off"}
     with (
         container(built, "api", FACE_PORT=port, **both) as api,
-        container(built, "worker-cpu", FACE_METRICS_PORT=metrics, **both) as worker,
+        container(built, target, FACE_METRICS_PORT=metrics, FACE_DEVICE="cpu", **both) as worker,
     ):
         wait_for(f"http://127.0.0.1:{metrics}/readyz", worker)
         wait_for(f"http://127.0.0.1:{port}/readyz", api)
-        assert inside(built, "worker-cpu", "health", FACE_METRICS_PORT=metrics).returncode == 0
+        assert inside(built, target, "health", FACE_METRICS_PORT=metrics).returncode == 0
         photo = cv2.imencode(".png", skimage.data.astronaut()[:, :, ::-1])[1].tobytes()
         answer = httpx.post(f"http://127.0.0.1:{port}/v1/faces", content=photo, timeout=100)
         assert answer.status_code == 200
         assert len(answer.json()["faces"]) == 1
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(60) == 0
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("target", WORKERS)
+def test_a_worker_has_its_build_of_torch(built: Path, redis_url: str, target: str):
+    code = "t=__import__('torch');print(t.__version__,t.version.cuda,t.cuda.is_available())"
+    said = inside(built, target, "python3", "-c", code)
+    version, cuda, available = said.stdout.split()
+    [locked] = [line for line in LOCK if line.startswith("torch==")]
+    assert version.partition("+")[0] == locked.removeprefix("torch==")
+    assert cuda == {"worker-cpu": "None", "worker-cuda": "13.0"}[target]
+    if target == "worker-cuda" and available == "False":
+        port = free_port()
+        done = inside(built, target, "allinone-face", "worker", FACE_REDIS_URL=redis_url, FACE_METRICS_PORT=port)
+        assert done.returncode == 1
+        assert "no CUDA device is there" in done.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_where_there_is_no_gpu_the_cuda_worker_ends_with_a_line_and_is_never_ready(redis_url: str):
+    image = STAGES["worker-cuda"].last("ENV").values()
+    assert image["FACE_DEVICE"] == "cuda"
+    port = free_port()
+    env = os.environ | image | {
+        "FACE_REDIS_URL": redis_url, "FACE_METRICS_PORT": str(port), "FACE_HOST": "127.0.0.1", "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    words = [sys.executable, "-m", "service", *STAGES["worker-cuda"].last("CMD").words(), "--device", "cuda:0"]
+    process = subprocess.Popen(words, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True)
+    statuses = set()
+    while process.poll() is None:
+        with suppress(httpx.TransportError):
+            statuses.add(httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5).status_code)
+        time.sleep(0.05)
+    assert process.returncode == 1
+    assert process.communicate()[1] == (
+        "allinone-face: the model cannot be loaded: device cuda:0: no CUDA device is there\n"
+    )
+    assert 200 not in statuses

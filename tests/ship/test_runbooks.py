@@ -22,6 +22,7 @@ DOCUMENT = (ROOT / "docs/operations.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.+?)$(.*?)(?=^## |\Z)", DOCUMENT, re.MULTILINE | re.DOTALL))
 BLOCKS = {name: re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) for name, text in SECTIONS.items()}
 PORTS = ("6379", "8000", "8001", "9100", "9101", "9201", "9202", "9203", "9204", "9205")
+LOGS = ("api.log", "worker.log", "searcher.log")
 
 DEAD_LETTER = """
 import os, time, redis
@@ -86,7 +87,9 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         out, err = process.communicate(timeout=1500)
     finally:
         stop_redis(home)
-    logs = "".join((home / name).read_text() for name in ("api.log", "worker.log", "searcher.log") if (home / name).exists())
+    logs = "".join(
+        (home / name).read_text() for name in ("api.log", "worker.log", "searcher.log") if (home / name).exists()
+    )
     return Story(set(re.findall(r"^== (.+)$", out, re.MULTILINE)), home, out[-3000:] + err[-4000:] + logs[-4000:])
 
 
@@ -140,7 +143,7 @@ def test_the_commands_of_the_runbook_work(story: Story, section: str):
 def test_no_identity_was_lost_and_nothing_personal_was_logged(story: Story):
     assert '"moved":1' in (story.home / "moved.json").read_text()
     assert '"template":true' in (story.home / "ada.json").read_text()
-    logs = "".join((story.home / name).read_text() for name in ("api.log", "worker.log", "searcher.log"))
+    logs = "".join((story.home / name).read_text() for name in LOGS)
     assert "ada" not in re.findall(r"[a-z]+", logs)
     assert (story.home / "face/master.key").stat().st_mode & 0o077 == 0
     assert (
