@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import errors
 from service.access import Access, needs
-from service.api import compare, faces, gallery, jobs, keys, system, transfer
+from service.api import compare, faces, gallery, identify, jobs, keys, media, system, transfer
 from service.audit import AuditLog
 from service.broker import ApiSide
 from service.config import Settings
@@ -113,8 +113,8 @@ def create_app(settings: Settings, broker: ApiSide, metrics: Metrics) -> FastAPI
     app.include_router(system.router)
     app.include_router(faces.router, dependencies=[Depends(needs("analyze"))])
     app.include_router(jobs.router, dependencies=[Depends(needs("analyze"))])
-    for router in (gallery.router, transfer.router, compare.router, keys.router):
-        app.include_router(router)
+    for router in (gallery, media, identify, transfer, compare, keys):
+        app.include_router(router.router)
     _add_pages(app)
     return app
 

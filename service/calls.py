@@ -12,16 +12,13 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel
 
+from service.admin_schemas import Keys, Merged, NewKey, Renewed
 from service.identity_schemas import (
     CollectionOut,
     Collections,
     ComparisonAnswer,
     EnrolAnswer,
-    Keys,
-    Merged,
-    NewKey,
     ReceiptOut,
-    Renewed,
     SearchAnswer,
     SubjectOut,
     Subjects,

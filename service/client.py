@@ -16,16 +16,13 @@ from typing import Any, Self
 import httpx
 
 from service import calls
+from service.admin_schemas import Keys, Merged, NewKey, Renewed
 from service.calls import Answer, Call, FaceError, Photo, Probe
 from service.identity_schemas import (
     CollectionOut,
     ComparisonAnswer,
     EnrolAnswer,
-    Keys,
-    Merged,
-    NewKey,
     ReceiptOut,
-    Renewed,
     SearchAnswer,
     SubjectOut,
     Template,

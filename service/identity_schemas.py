@@ -1,4 +1,4 @@
-"""What callers of collections, subjects, comparisons and keys send and get: the JSON of the API's identity part."""
+"""What callers of collections, subjects and comparisons send and get: the JSON of the API's identity part."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from service.gallery import Mode, Vector
-from service.keys import Role
 from service.schemas import Box, Problem, Share, rounded
 
 Similarity = Annotated[FiniteFloat, rounded(6)]
@@ -271,68 +270,3 @@ class ReceiptOut(BaseModel):
     subjects: int
     media: int
     photos: int
-
-
-class ExportAsked(BaseModel):
-    """The passphrase that opens the exported file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    passphrase: str = Field(min_length=8, max_length=1000, repr=False)
-
-
-class MergeAsked(BaseModel):
-    """The collection whose subjects are added; it stays."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    source: str
-
-
-class Merged(BaseModel):
-    """How many subjects were added or completed."""
-
-    subjects: int
-
-
-class Renewed(BaseModel):
-    """What became of a collection under the model that answers now."""
-
-    done: bool = Field(description="false: the old templates still serve, since somebody must come again")
-    moved: int
-    must_come_again: list[str] = Field(description="subjects without all their photos kept")
-    model: str
-
-
-class KeyAsked(BaseModel):
-    """A key to be made."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    label: str = Field(min_length=1, max_length=100)
-    roles: list[Role] = Field(min_length=1)
-    rate: float | None = Field(None, gt=0, le=1e6, description="requests a second on average")
-    burst: int = Field(20, ge=1, le=1_000_000, description="requests at once")
-
-
-class KeyOut(BaseModel):
-    """A key without its secret."""
-
-    id: str
-    label: str
-    roles: list[Role]
-    created: float
-    rate: float | None
-    burst: int
-
-
-class NewKey(KeyOut):
-    """A key that was just made; `key` is shown this once."""
-
-    key: str = Field(repr=False)
-
-
-class Keys(BaseModel):
-    """All keys, oldest first."""
-
-    keys: list[KeyOut]

@@ -34,14 +34,11 @@ async def compare(request: Request, query: Annotated[VerifyAsked, Query()]) -> d
     asked = merged(query, upload)
     if len(upload.images) + len(templates) != 2:
         raise InvalidRequest("send two photos, a photo and a template, or two templates")
-    answering = await scoring(request)
+    answering = await scoring(request, templates[0].model if templates else None)
     answering.calibrated()
-    for template in templates:
-        check_model(template, answering)
-    found = await all_probes(request, upload.images, asked.face) if upload.images else []
-    if found:
-        answering = await scoring(request, found[0].model)
-    vectors = [probe.vector for probe in found] + [check_model(template, answering) for template in templates]
+    stored = [check_model(template, answering) for template in templates]
+    found = await all_probes(request, upload.images, asked.face, answering.model) if upload.images else []
+    vectors = [probe.vector for probe in found] + stored
     verdict = answering.verdict(similarity(*vectors), asked.far or settings.far)
     return verdict | {"faces": [probe.used(settings.min_quality) for probe in found]}
 
@@ -57,7 +54,7 @@ async def make_template(request: Request, query: Annotated[TemplatesAsked, Query
     settings: Settings = request.app.state.settings
     upload = await read_upload(request, settings)
     asked = merged(query, upload)
-    found = await all_probes(request, upload.images, asked.face)
+    found = await all_probes(request, upload.images, asked.face, (await scoring(request)).model)
     if asked.mode == "media":
         vector = pooled(found)
     else:

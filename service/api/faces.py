@@ -9,9 +9,10 @@ import asyncio
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
@@ -44,13 +45,20 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
+def described(options: type[BaseModel]) -> dict[str, Any]:
+    """The OpenAPI description of a request with photos whose options stand in the query or in the body."""
+    fields = options.model_json_schema()["properties"]
+    query = [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in fields.items()]
+    return request_body(fields) | {"parameters": query}
+
+
 @router.post(
     "/v1/faces",
     response_model=AnalysisAnswer | AnalysesAnswer,
     responses=RESPONSES,
-    openapi_extra=request_body(Options.model_json_schema()["properties"]),
+    openapi_extra=described(Options),
 )
-async def analyse(request: Request, query: Annotated[Options, Query()]) -> Response:
+async def analyse(request: Request) -> Response:
     """Find and describe the faces of one photo or of several.
 
     Options may be query parameters or fields of the form or the JSON body; the body's win. One photo that cannot be
@@ -59,6 +67,7 @@ async def analyse(request: Request, query: Annotated[Options, Query()]) -> Respo
     started = time.monotonic()
     settings: Settings = request.app.state.settings
     broker: ApiSide = request.app.state.broker
+    query = queried(request, Options)
     if not await broker.ready():
         raise NotReady
     upload = await read_upload(request, settings)
@@ -70,8 +79,19 @@ async def analyse(request: Request, query: Annotated[Options, Query()]) -> Respo
     return JSONResponse(_answer(outcomes, upload.several, timings))
 
 
+def queried(request: Request, kind: type[Asked]) -> Asked:
+    """The query's options, without FastAPI's way to them. Raises RequestValidationError."""
+    given = dict(request.query_params) if request.scope["query_string"] else {}
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise RequestValidationError([item | {"loc": ("query", *item["loc"])} for item in error.errors()]) from error
+
+
 def merged(query: Asked, upload: Upload) -> Asked:
     """The query's options overridden by those in the body. Raises InvalidRequest."""
+    if not upload.fields:
+        return query
     try:
         body = type(query).model_validate(upload.fields, strict=upload.strict)
     except ValidationError as error:
@@ -89,10 +109,15 @@ def without_input(found: Sequence[Any]) -> list[dict[str, Any]]:
     return [{"loc": list(item["loc"]), "type": item["type"], "msg": item["msg"]} for item in found]
 
 
-async def outcomes_of(request: Request, photos: Sequence[bytes], options: JobOptions) -> list[Result | ServiceError]:
-    """What became of each photo. Raises QueueFull, ClientDisconnect."""
+async def outcomes_of(
+    request: Request, photos: Sequence[bytes], options: JobOptions, model: str | None = None
+) -> list[Result | ServiceError]:
+    """What became of each photo, by the model of a digest or any. Raises QueueFull, NotReady, ClientDisconnect."""
     settings: Settings = request.app.state.settings
-    probed = await run_in_threadpool(lambda: [_probe(photo, settings) for photo in photos])
+    if len(photos) == 1 and images.is_quick(photos[0]):
+        probed = [_probe(photos[0], settings)]
+    else:
+        probed = await run_in_threadpool(lambda: [_probe(photo, settings) for photo in photos])
     now = time.monotonic()
     jobs = [
         Job(
@@ -104,6 +129,7 @@ async def outcomes_of(request: Request, photos: Sequence[bytes], options: JobOpt
             options=options,
             submitted=now,
             deadline=now + settings.timeout,
+            model=model,
         )
         for photo, found in zip(photos, probed, strict=True)
         if isinstance(found, images.Header)

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 
+from service.admin_schemas import KeyAsked, KeyOut, Keys, NewKey
 from service.api.gallery import ADMIN, STORED
 from service.audit import Audited
 from service.errors import InvalidRequest, NotFound
-from service.identity_schemas import KeyAsked, KeyOut, Keys, NewKey
 from service.keys import Key, KeyRing
 
 Done = TypeVar("Done")

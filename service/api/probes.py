@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from service.api.faces import invalid, outcomes_of
 from service.api.uploads import Upload
 from service.broker import ApiSide, Result
-from service.errors import InvalidRequest, NotReady, ServiceError
+from service.errors import InvalidRequest, ServiceError
 from service.gallery import LowQuality, ModelMismatch, NoFace, NoSuchFace, SeveralFaces, Vector
 from service.gallery.scoring import Scoring, pool
 from service.identity_schemas import Choice, Template
@@ -37,37 +37,33 @@ class Probe:
         return {"box": self.box, "quality": self.factors | {"reasons": reasons}}
 
 
-async def scoring(request: Request, digest: str | None = None) -> Scoring:
-    """That of the model which answers now, or of a digest. Raises NotReady."""
+async def scoring(request: Request, wanted: str | None = None) -> Scoring:
+    """That of the model wanted while a worker has it, else of the model which answers now. Raises NotReady."""
     broker: ApiSide = request.app.state.broker
-    return Scoring.of(await broker.workers(), digest)
+    workers = await broker.workers()
+    return Scoring.of([worker for worker in workers if worker.digest == wanted] or workers)
 
 
-async def probes(request: Request, photos: Sequence[bytes], choice: Choice) -> list[Probe | ServiceError]:
-    """What became of each photo. Raises QueueFull, NotReady, or an error of ours when there is nothing else."""
-    broker: ApiSide = request.app.state.broker
-    if not await broker.workers():
-        raise NotReady
+async def probes(request: Request, photos: Sequence[bytes], choice: Choice, model: str) -> list[Probe | ServiceError]:
+    """What became of each photo by a model. Raises QueueFull, NotReady, an error of ours when there is nothing else."""
     most = {"largest": 1, "only": 2}.get(choice, 0) if isinstance(choice, str) else choice + 1
     options = JobOptions.model_validate({"max_faces": most, "landmarks": False, "template": True})
-    found = [_probe(outcome, choice) for outcome in await outcomes_of(request, photos, options)]
+    found = [_probe(outcome, choice) for outcome in await outcomes_of(request, photos, options, model)]
     ours = [outcome for outcome in found if isinstance(outcome, ServiceError) and outcome.status >= 500]
     if ours and len(ours) == len(found):
         raise ours[0]
     return found
 
 
-async def all_probes(request: Request, photos: Sequence[bytes], choice: Choice) -> list[Probe]:
+async def all_probes(request: Request, photos: Sequence[bytes], choice: Choice, model: str) -> list[Probe]:
     """The faces of photos that must all show one. Raises the first one's error otherwise."""
     found = []
-    for number, outcome in enumerate(await probes(request, photos, choice)):
+    for number, outcome in enumerate(await probes(request, photos, choice, model)):
         if isinstance(outcome, ServiceError):
             if len(photos) > 1:
                 outcome.detail = f"photo {number}: {outcome.detail}"
             raise outcome
         found.append(outcome)
-    if len({probe.model for probe in found}) > 1:
-        raise NotReady("workers with different models answered; the service is changing its model")
     return found
 
 
@@ -104,7 +100,7 @@ def check_model(template: Template, answering: Scoring) -> Vector:
     """A template's numbers [D]. Raises ModelMismatch for another model's, InvalidRequest for another length."""
     if template.model != answering.model:
         raise ModelMismatch(
-            f"the template is of model {template.model[:12]}, the service's is {answering.model[:12]}: "
+            f"the template is of model {template.model[:12]}, it would be compared by {answering.model[:12]}: "
             "make it again from its photos"
         )
     numbers = template.numbers()

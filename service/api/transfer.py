@@ -10,6 +10,7 @@ from typing import Annotated, BinaryIO
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from service.admin_schemas import ExportAsked, MergeAsked, Merged, Renewed
 from service.api.gallery import ADMIN, STORED, shown_collection, stored
 from service.api.probes import Probe, probes, scoring
 from service.audit import Audited
@@ -19,7 +20,7 @@ from service.gallery import Vector
 from service.gallery.gallery import Gallery
 from service.gallery.renewal import Kept, renew
 from service.gallery.transfer import export, import_, merge
-from service.identity_schemas import CollectionOut, ExportAsked, MergeAsked, Merged, Renewed
+from service.identity_schemas import CollectionOut
 
 router = APIRouter(prefix="/v1/collections", tags=["identity"], route_class=Audited, responses=STORED)
 IN_MEMORY = 32 << 20
@@ -107,12 +108,10 @@ async def _describe(request: Request, kept: list[Kept], model: str) -> list[Vect
         for item in part:
             while True:
                 try:
-                    (outcome,) = await probes(request, [item.photo], item.face)
+                    (outcome,) = await probes(request, [item.photo], item.face, model)
                     break
                 except QueueFull:
                     await asyncio.sleep(1)
-            if isinstance(outcome, Probe) and outcome.model != model:
-                raise ServiceError("another model answered")
             found.append(outcome.vector if isinstance(outcome, Probe) else outcome)
     return found
 

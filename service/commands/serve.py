@@ -6,16 +6,23 @@ import argparse
 import logging
 import signal
 import socket
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from service import logs
 from service.app import create_app
 from service.broker import ApiSide
+from service.broker.by_model import ByModel
 from service.broker.local import LocalBroker
 from service.commands import CommandError, Commands, model
 from service.config import Settings
 from service.metrics import Metrics
+
+if TYPE_CHECKING:
+    from model.pipeline import Analyzer
 
 UNREAD_MS = 60_000
 """Milliseconds until a client that does not take its answer is dropped."""
@@ -42,19 +49,43 @@ def serve(settings: Settings, _: argparse.Namespace) -> int:
     logs.configure(settings.log_level)
     listening = listen(settings.host, settings.port)
     analyzer = model.load(settings)
+    older = _older(settings, analyzer.digest)
     from service.worker import Worker, running
 
     metrics = Metrics()
-    broker = LocalBroker(settings.queue_size, settings.queue_bytes)
+    local = LocalBroker(settings.queue_size, settings.queue_bytes)
+    broker: ApiSide = local
+    workers = [Worker(local, analyzer, settings, metrics)]
+    if older is not None:
+        second = LocalBroker(settings.queue_size, settings.queue_bytes)
+        broker = ByModel(local, second, older[0].digest)
+        workers.append(Worker(second, *older, metrics))
     server = http_server(settings, broker, metrics)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises the signal again when it has stopped
     announce(listening)
-    worker = Worker(broker, analyzer, settings, metrics)
-    with running(worker, settings.shutdown_grace, on_end=lambda: setattr(server, "should_exit", True)):
+    with ExitStack() as stack:
+        for worker in workers:
+            stack.enter_context(running(worker, settings.shutdown_grace, on_end=partial(_end, server)))
         server.run(sockets=[listening])
-        if worker.failed:
+        if any(worker.failed for worker in workers):
             raise CommandError("the worker ended by itself; the log says why")
     return 0
+
+
+def _end(server: uvicorn.Server) -> None:
+    server.should_exit = True
+
+
+def _older(settings: Settings, digest: str) -> tuple[Analyzer, Settings] | None:
+    """The model of FACE_OLD_WEIGHTS, and the settings of its worker. Raises CommandError."""
+    if settings.old_weights is None:
+        return None
+    older = settings.model_copy(update={"weights": settings.old_weights, "calibration": settings.old_calibration})
+    analyzer = model.load(older)
+    if analyzer.digest == digest:
+        log.warning("FACE_OLD_WEIGHTS is the model that answers: it is not loaded twice")
+        return None
+    return analyzer, older
 
 
 def listen(host: str, port: int) -> socket.socket:

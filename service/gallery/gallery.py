@@ -76,6 +76,11 @@ class Gallery:
         """Raises CollectionNotFound, InvalidName."""
         return self.sealed.on(name, self._described)
 
+    def model(self, name: str) -> str | None:
+        """The digest of the model that made a collection's templates; None: no such collection. Raises InvalidName."""
+        handle = self.sealed.find(name)
+        return handle.head.model if handle else None
+
     def collections(self, cursor: str | None = None, limit: int = 100) -> Page[Collection]:
         """All collections in a fixed order of no meaning. Raises InvalidSubject for a cursor that is none."""
         rows = self._store.collections(checks.cursor_bytes(cursor), limit)

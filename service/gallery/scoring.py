@@ -25,14 +25,13 @@ class Scoring:
     calibration: Calibration | None
 
     @classmethod
-    def of(cls, workers: Sequence[WorkerInfo], digest: str | None = None) -> Scoring:
-        """That of the newest worker, or of one with this digest. Raises NotReady when there is none."""
+    def of(cls, workers: Sequence[WorkerInfo]) -> Scoring:
+        """That of the newest worker. Raises NotReady when there is none."""
         for worker in reversed(workers):
-            found = worker.info.get("identity")
-            if found and digest in (None, worker.digest):
+            if found := worker.info.get("identity"):
                 calibration = Calibration.from_dict(found["calibration"]) if found["calibration"] else None
                 return cls(worker.digest, found["score"], found["dimension"], calibration)
-        raise NotReady("no worker with this model is ready")
+        raise NotReady("no worker is ready")
 
     def calibrated(self) -> Calibration:
         """Raises NotCalibrated."""
