@@ -1,6 +1,9 @@
 """docker-compose.yml: valid, and hardened as it says."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import compose_spec
@@ -9,6 +12,7 @@ import yaml
 from dockerfile import read
 
 from service.config import Settings
+from service.vault import parse_master_keys
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (ROOT / "docker-compose.yml").read_text())
@@ -21,7 +25,8 @@ def test_it_is_valid_by_the_specification():
     compose_spec.ComposeSpecification.model_validate(yaml.safe_load(TEXT))
     project = compose_spec.PyCompose.from_yaml(MERGED)
     project.validate()
-    assert sorted(project.service_names()) == ["api", "grafana", "prometheus", "redis", "worker", "worker-gpu"]
+    names = ["api", "grafana", "prometheus", "queue-key", "redis", "worker", "worker-gpu"]
+    assert sorted(project.service_names()) == names
 
 
 @pytest.mark.parametrize(("was", "now"), [("tmpfs:", "tmpfss:"), ("- queue", "- kueue"), ("service_healthy", "well")])
@@ -67,6 +72,24 @@ def test_settings_are_settings_and_a_stop_leaves_them_their_time():
         assert {variable.removeprefix("FACE_").lower() for variable in given} <= set(Settings.model_fields)
         settings = Settings(**{variable.removeprefix("FACE_").lower(): value for variable, value in given.items()})
         assert int(SERVICES[name]["stop_grace_period"].rstrip("s")) > settings.shutdown_grace
+
+
+def test_the_queues_key_is_made_once_before_who_needs_it(tmp_path: Path):
+    *shell, script = SERVICES["queue-key"]["entrypoint"]
+    assert SERVICES["queue-key"]["restart"] == "no"
+    env = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    keys = []
+    for _ in range(2):
+        subprocess.run([*shell, script.replace("/data", str(tmp_path))], env=env, check=True)
+        keys.append((tmp_path / "queue.key").read_text())
+    assert keys[0] == keys[1]
+    assert (tmp_path / "queue.key").stat().st_mode & 0o077 == 0
+    assert len(parse_master_keys(keys[0])) == 1
+    [volume] = [mount.removesuffix(":/data") for mount in SERVICES["queue-key"]["volumes"]]
+    for name in ("api", "worker", "worker-gpu"):
+        assert f"{volume}:/keys:ro" in SERVICES[name]["volumes"]
+        assert SERVICES[name]["environment"]["FACE_QUEUE_KEY_FILE"] == "/keys/queue.key"
+        assert SERVICES[name]["depends_on"]["queue-key"] == {"condition": "service_completed_successfully"}
 
 
 def test_the_gpu_comes_with_its_profile_only():

@@ -68,14 +68,16 @@ def test_the_environment_is_made_of_settings(overlay: str, name: str):
 @pytest.mark.parametrize(("overlay", "name"), workloads(*OVERLAYS))
 def test_who_opens_the_gallery_sees_the_master_key_and_no_worker_does(overlay: str, name: str):
     pod = pod_of(overlay, name)
-    if name == "worker":
-        assert "master-key" not in json.dumps(pod["containers"] + pod["volumes"])
-        return
     [keys] = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
-    assert [item["key"] for item in keys["items"]] == ["master-key"]
+    wanted = {"api": ["master-key", "queue-key"], "worker": ["queue-key"]}.get(name, ["master-key"])
+    assert [item["key"] for item in keys["items"]] == wanted
+    assert "master-key" not in json.dumps(pod["containers"])
     [mount] = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "keys"]
     assert mount["readOnly"] is True
-    assert settings_of(overlay, name).master_key_file == Path(mount["mountPath"]) / keys["items"][0]["path"]
+    settings = settings_of(overlay, name)
+    files = {"master-key": settings.master_key_file, "queue-key": settings.queue_key_file}
+    for item in keys["items"]:
+        assert files[item["key"]] == Path(mount["mountPath"]) / item["path"]
 
 
 def test_the_api_asks_as_many_parts_as_there_are_and_each_has_two_copies():

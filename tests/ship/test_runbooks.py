@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import pytest
 import skimage.data
+import yaml
 
 from model import checkpoint
 from service.config import Settings
@@ -27,11 +28,13 @@ LOGS = ("api.log", "worker.log", "searcher.log")
 DEAD_LETTER = """
 import os, time, redis
 from service.broker import Job, codec
+from service.broker.seal import open_seal
+from service.config import Settings
 from service.schemas import JobOptions
 now = time.monotonic()
 job = Job("poison", "request", open("photo.jpg", "rb").read(), 512 * 512, JobOptions(), now, now + 30)
-header, left = codec.pack_job(job)
-fields = {"h": header, "i": job.image, "t": left, "to": codec.PREFIX + "replies:gone", "deliveries": 3}
+header, image, left = codec.pack_job(job, open_seal(Settings()))
+fields = {"h": header, "i": image, "t": left, "to": codec.PREFIX + "replies:gone", "deliveries": 3}
 fields["model"] = os.environ["digest"]
 redis.Redis.from_url(os.environ["FACE_REDIS_URL"]).xadd(codec.PREFIX + "dead", fields)
 """
@@ -145,7 +148,16 @@ def test_no_identity_was_lost_and_nothing_personal_was_logged(story: Story):
     assert '"template":true' in (story.home / "ada.json").read_text()
     logs = "".join((story.home / name).read_text() for name in LOGS)
     assert "ada" not in re.findall(r"[a-z]+", logs)
-    assert (story.home / "face/master.key").stat().st_mode & 0o077 == 0
+    for key in ("master.key", "queue.key"):
+        assert (story.home / "face" / key).stat().st_mode & 0o077 == 0
+    secret, renewed = (
+        yaml.safe_load((story.home / name).read_text())["data"] for name in ("secret.yaml", "new-secret.yaml")
+    )
+    assert {name: renewed[name] == value for name, value in secret.items()} == {
+        "master-key": False, "queue-key": True, "redis-password": True,
+    }  # fmt: skip
+    for photos in (story.home / "face/redis").rglob("*"):
+        assert not photos.is_file() or (story.home / "photo.jpg").read_bytes()[1000:1064] not in photos.read_bytes()
     assert (
         "poison" in (story.home / "letters.jsonl").read_text()
         or "request" in (story.home / "letters.jsonl").read_text()
