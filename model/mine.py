@@ -1,7 +1,8 @@
-"""Mines hard negatives: python -m model.mine WEIGHTS --out hard.npz.
+"""Mines what the network gets wrong: python -m model.mine WEIGHTS --out hard.npz.
 
-Runs the proposer over the training photos; the boxes it likes best that hold no face are what the network must learn
-to refuse. Photos with a face give only boxes that miss it (IoU < 0.35), and only where no second face may stand.
+Hard negatives: the boxes without a face that the proposer likes best. Photos with a face give only boxes that miss it
+(IoU < 0.35), and only where no second face may stand. Hard faces: marked ones that get a score below SURE, profiles and
+covered faces above all; the loaders draw them more often (`missed` of a recipe's region_weights).
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from tqdm import tqdm
 
 from model import geometry
 from model.datasets import Array, Sample, mixture
-from model.datasets.loaders import Regions
+from model.datasets.regions import MISSED, Regions
 from model.datasets.store import PhotoStore
-from model.pipeline import Analyzer, AnalyzerConfig
+from model.pipeline import LOW_SCORE, Analyzer, AnalyzerConfig, Limits
+
+SURE = 0.95
 
 
 def mine(analyzer: Analyzer, samples: Sequence[Sample], photos: PhotoStore, per_photo: int) -> dict[str, Array]:
@@ -27,11 +30,26 @@ def mine(analyzer: Analyzer, samples: Sequence[Sample], photos: PhotoStore, per_
     for sample in tqdm(samples, "mine", unit="photo", mininterval=5.0):
         boxes = analyzer.propose(photos[sample]).boxes
         if sample.landmarks is not None:
-            truth = geometry.box_from_landmarks(torch.from_numpy(sample.landmarks[None]).float())
-            boxes = boxes[geometry.box_iou(boxes, truth)[:, 0] < Regions.NEGATIVE]
+            boxes = boxes[_overlap(boxes, sample) < Regions.NEGATIVE]
         if len(boxes):
             found[f"{sample.source}/{sample.name}"] = boxes[:per_photo].numpy()
     return found
+
+
+def missed(analyzer: Analyzer, samples: Sequence[Sample], photos: PhotoStore) -> list[str]:
+    """'source/name' of the samples whose marked face has no detection of a score ≥ SURE."""
+    names = []
+    for sample in tqdm(samples, "missed", unit="photo", mininterval=5.0):
+        [faces] = analyzer.analyze([photos[sample]], Limits(min_score=LOW_SCORE))
+        right = _overlap(faces.boxes, sample) > Regions.POSITIVE
+        if not (right & (faces.scores >= SURE)).any():
+            names.append(f"{sample.source}/{sample.name}")
+    return names
+
+
+def _overlap(boxes: torch.Tensor, sample: Sample) -> torch.Tensor:
+    truth = geometry.box_from_landmarks(torch.from_numpy(np.asarray(sample.landmarks)[None]).float())
+    return geometry.box_iou(boxes, truth)[:, 0]
 
 
 def main() -> None:
@@ -41,13 +59,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--per-photo", type=int, default=12)
     parser.add_argument("--faces", type=int, default=3000, help="photos with a face to mine beside all backgrounds")
+    parser.add_argument("--threads", type=int, help="CPU threads")
     arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     faces, empty = mixture.photos()
     photos = PhotoStore(faces + empty)
     safe = [s for s in faces if s.split == "train" and Regions.safe(s)]
-    chosen = [s for s in empty if s.split == "train"] + safe[:: max(1, len(safe) // arguments.faces)]
+    safe = safe[:: max(1, len(safe) // arguments.faces)]
     analyzer = Analyzer(AnalyzerConfig(weights=arguments.weights))
-    found = mine(analyzer, chosen, photos, arguments.per_photo)
+    found = mine(analyzer, [s for s in empty if s.split == "train"] + safe, photos, arguments.per_photo)
+    found[MISSED] = np.array(missed(analyzer, safe, photos))
     np.savez_compressed(arguments.out, **found)  # type: ignore[arg-type]
 
 

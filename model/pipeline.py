@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model import checkpoint, geometry, tasks
+from model import checkpoint, geometry
 from model.geometry import Image
+from model.inference import Inference
 from model.proposals import MIN_FACE, DenseProposer, ProposalNetwork, SelectiveSearchProposer
 from model.structures import Faces, Instances, Proposals
 
@@ -39,8 +40,6 @@ TOP_K = 5
 """Detections of one face whose medians are reported (L-NMS)."""
 REFINED_PER_FACE = 3
 """Detections of one face that are refined: more cost time and move the medians little."""
-CHUNK = 64
-"""Crops a forward pass: bounds memory whatever the number of faces."""
 
 _DETECT = ("detection", "landmarks", "visibility", "pose")
 _ATTRIBUTES = ("smile", "gender", "age", "descriptor")
@@ -100,9 +99,11 @@ class Analyzer:
                 f"the checkpoint's network lacks {sorted(missing) or 'an identity branch'}"
             )
         dtype = _DTYPES[config.dtype]
-        self.network = network.to(config.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.read = Inference(network, config.device, dtype)
         self._size = network.config.input_size
         self._proposer = self._build_proposer(loaded)
+        for wanted in (_DETECT, _ATTRIBUTES):
+            self.read.warm_up(wanted)
         self.info: dict[str, Any] = {
             "preset": loaded.config.get("preset"),
             "input_size": self._size,
@@ -159,22 +160,12 @@ class Analyzer:
         """The candidate regions of one image, best first."""
         return self._proposer.propose([image], [min_size])
 
-    def _run(self, crops: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
-        """Reads the wanted outputs of crops uint8 [K, 3, S, S], in chunks."""
-        parts: dict[str, list[Tensor]] = {name: [] for name in wanted}
-        for chunk in torch.split(crops, CHUNK):
-            outputs = self.network(chunk.to(self.config.device, non_blocking=True), wanted)
-            for name in wanted:
-                read = tasks.TASKS[name].read if name in tasks.TASKS else torch.Tensor.float
-                parts[name].append(read(outputs[name]).cpu())
-        return {name: torch.cat(values) for name, values in parts.items()}
-
     def _detect(self, images: Sequence[Image], image_index: Tensor, boxes: Tensor) -> Detections:
         """One pass over square boxes [K, 4]."""
         if not len(boxes):
             return _no_detections()
         crops = geometry.crop(images, image_index, geometry.region_matrices(boxes, self._size), self._size)
-        outputs = self._run(crops, _DETECT)
+        outputs = self.read(crops, _DETECT)
         centre, side = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
         points = outputs["landmarks"] * side[:, None] + centre[:, None]
         found = geometry.box_from_landmarks(points)
@@ -232,7 +223,7 @@ class Analyzer:
         with _clock(timings, "attributes"):
             outputs = {
                 name: value.view(2, len(faces), *value.shape[1:])
-                for name, value in self._run(pair, _ATTRIBUTES).items()
+                for name, value in self.read(pair, _ATTRIBUTES).items()
             }
             descriptor = F.normalize(F.normalize(outputs["descriptor"], dim=2).mean(dim=0), dim=1)
             smile, female, age = (outputs[name].mean(dim=0) for name in ("smile", "gender", "age"))

@@ -34,8 +34,10 @@ from model.datasets import (
     morph,
     pts,
 )
-from model.datasets.loaders import AlignedFaces, Batch, Mixture, Regions, _random_box, _row
+from model.datasets.aligned import AlignedFaces
+from model.datasets.loaders import Batch, Mixture
 from model.datasets.mixture import Data
+from model.datasets.regions import Regions, random_box, region_row
 from model.datasets.store import PhotoStore
 from model.datasets.stream import PhotoStream
 
@@ -179,13 +181,13 @@ class ArchiveRegions(Regions):
             i = self._safe[int(rng.integers(len(self._safe)))]
             photo = self.photos[self.samples[i]]
             for _ in range(20):
-                box = _random_box(photo, rng)
+                box = random_box(photo, rng)
                 truth = torch.from_numpy(self.boxes[i][None])
                 if float(geometry.box_iou(torch.from_numpy(box)[None], truth)) < self.NEGATIVE:
                     matrix = geometry.region_matrices(torch.from_numpy(box[None]), self.size)[0].double().numpy()
                     crop = geometry.warp(photo, matrix, self.size)
                     unmarked = np.full((markup.COUNT, 2), np.nan)
-                    return _row(crop, 0.0, unmarked, unmarked[:, 0], np.full(3, np.nan))
+                    return region_row(crop, 0.0, unmarked, unmarked[:, 0], np.full(3, np.nan))
 
 
 def _complete(sample: Sample) -> Sample:

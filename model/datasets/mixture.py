@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from model.datasets import Array, Sample, backgrounds, celeba, helen, mtfl, utkface
-from model.datasets.loaders import AlignedFaces, Batch, Mixture, Regions
+from model.datasets.aligned import AlignedFaces
+from model.datasets.loaders import Batch, Mixture
+from model.datasets.regions import Regions
 from model.datasets.store import PhotoStore
 
 _ALIGNED = {
@@ -31,8 +33,8 @@ class MixtureConfig:
     seed: int = 0
     negatives: float = 0.4  # share of negatives among regions
     balance_age: float = 0.3  # sampling ∝ density^-x; 0 takes ages as they come
-    hard_negatives: str | None = None  # .npz of boxes an earlier detector took for faces (model.mine)
-    region_weights: dict[str, float] = field(default_factory=lambda: {"helen": 5.0, "utkface": 0.15})
+    hard_negatives: str | None = None  # .npz of what an earlier detector got wrong (model.mine)
+    region_weights: dict[str, float] = field(default_factory=lambda: {"helen": 5.0, "utkface": 0.15, "missed": 10.0})
     validation_size: int = 384  # crops of each kind that validation looks at
 
 

@@ -17,13 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from model import geometry, tasks
+from model import geometry
 from model import landmarks as markup
 from model.datasets import Array, Sample
 from model.datasets.store import read_photo
 from model.evaluate import metrics
 from model.geometry import Image
-from model.pipeline import CHUNK, Analyzer
+from model.pipeline import Analyzer
 
 IOU = 0.5
 """A proposal is of the face when it overlaps it more than this."""
@@ -101,7 +101,7 @@ def of_boxes(analyzer: Analyzer, photo: Image, proposals: Tensor, boxes: Array) 
 def _first_stage(analyzer: Analyzer, photo: Image, boxes: Tensor) -> tuple[Tensor, Tensor]:
     """Landmarks [K, 21, 2] in pixels and pose [K, 3] of square boxes [K, 4]."""
     crops = _crops(analyzer, photo, geometry.region_matrices(boxes, _size(analyzer)))
-    outputs = read(analyzer, crops, ("landmarks", "pose"))
+    outputs = analyzer.read(crops, ("landmarks", "pose"))
     centre, side = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     return outputs["landmarks"] * side[:, None] + centre[:, None], outputs["pose"]
 
@@ -110,20 +110,9 @@ def _second_stage(analyzer: Analyzer, photo: Image, points: Tensor) -> dict[str,
     """Smile, gender, age [K] and descriptor [K, 512] of the aligned faces, averaged with their mirror images'."""
     chips = _crops(analyzer, photo, geometry.alignment_matrices(points, _size(analyzer)))
     wanted = ("smile", "gender", "age", "descriptor")
-    outputs = read(analyzer, torch.cat([chips, chips.flip(3)]), wanted)
+    outputs = analyzer.read(torch.cat([chips, chips.flip(3)]), wanted)
     outputs["descriptor"] = F.normalize(outputs["descriptor"], dim=1)
     return {name: value.view(2, len(points), *value.shape[1:]).mean(dim=0) for name, value in outputs.items()}
-
-
-def read(analyzer: Analyzer, crops: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
-    """The wanted outputs of crops uint8 [K, 3, S, S], read as model.tasks reads them, on the CPU."""
-    parts: dict[str, list[Tensor]] = {name: [] for name in wanted}
-    for chunk in torch.split(crops, CHUNK):
-        outputs = analyzer.network(chunk.to(analyzer.config.device), wanted)
-        for name in wanted:
-            reading = tasks.TASKS[name].read if name in tasks.TASKS else torch.Tensor.float
-            parts[name].append(reading(outputs[name]).cpu())
-    return {name: torch.cat(values) for name, values in parts.items()}
 
 
 def _size(analyzer: Analyzer) -> int:

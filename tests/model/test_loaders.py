@@ -12,9 +12,11 @@ import torch
 
 from model import geometry, landmarks
 from model.datasets import Sample, celeba
+from model.datasets.aligned import AlignedFaces, _age_chances
 from model.datasets.augment import degrade, jitter_matrix, mirror_matrix
-from model.datasets.loaders import AlignedFaces, Mixture, Regions, _age_chances, _random_box, prefetch
+from model.datasets.loaders import Mixture, prefetch
 from model.datasets.mixture import MixtureConfig, load
+from model.datasets.regions import Regions, random_box
 from model.datasets.store import PhotoStore
 from tests.model.conftest import SIDE, colour, draw_face, face_points, iou, write
 
@@ -245,7 +247,7 @@ def test_random_boxes_touch_the_photo():
     rng = np.random.default_rng(0)
     for shape in ((40, 300, 3), (10, 10, 3), (1, 1, 3)):
         for _ in range(100):
-            x1, y1, x2, y2 = _random_box(np.zeros(shape, np.uint8), rng)
+            x1, y1, x2, y2 = random_box(np.zeros(shape, np.uint8), rng)
             assert min(x2, shape[1]) > max(x1, 0)
             assert min(y2, shape[0]) > max(y1, 0)
 

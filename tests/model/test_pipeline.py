@@ -161,7 +161,7 @@ def test_faces_and_mirror_average(analyzer, photo):
     matrices = geometry.alignment_matrices(faces.landmarks, 150)
     chips = geometry.crop([photo], torch.zeros(len(faces), dtype=torch.int64), matrices, 150)
     with torch.inference_mode():
-        plain, mirrored = analyzer.network(chips), analyzer.network(chips.flip(3))
+        plain, mirrored = analyzer.read.network(chips), analyzer.read.network(chips.flip(3))
     female = (plain["gender"].softmax(1)[:, 1] + mirrored["gender"].softmax(1)[:, 1]) / 2
     torch.testing.assert_close(faces.female, female, atol=1e-5, rtol=0)
     unit = torch.nn.functional.normalize

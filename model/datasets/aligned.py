@@ -1,0 +1,86 @@
+"""Faces cut by the canonical face: what age, gender, smile and identity learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from model import geometry
+from model.datasets import Array, Sample
+from model.datasets.augment import degrade, jitter_matrix, mirror_matrix
+from model.datasets.loaders import Batch
+from model.datasets.store import PhotoStore
+from model.geometry import Image
+
+
+class AlignedFaces:
+    """Faces cut by the canonical face (age, gender, smile, identity, the teacher's embedding)."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        photos: PhotoStore,
+        size: int,
+        labels: Sequence[str],
+        subjects: dict[str, int] | None = None,
+        jitter: float = 1.0,
+        balance_age: float = 0.0,
+    ) -> None:
+        self.samples = [s for s in samples if s.landmarks is not None and np.isfinite(s.landmarks).all()]
+        if not self.samples:
+            raise ValueError("no sample with landmarks to align by")
+        self.photos, self.size, self.labels = photos, size, tuple(labels)
+        self.subjects, self.jitter = subjects or {}, jitter
+        points = torch.from_numpy(np.stack([s.landmarks for s in self.samples if s.landmarks is not None])).float()
+        self._matrices = geometry.alignment_matrices(points, size).double().numpy()
+        self._chances = _age_chances(self.samples, balance_age) if balance_age else None
+
+    def batch(self, count: int, rng: np.random.Generator) -> Batch:
+        """`count` random faces, mirrored half the time, jittered and degraded."""
+        chosen = rng.choice(len(self.samples), count, p=self._chances)
+        crops = []
+        for i in chosen:
+            matrix = np.vstack([self._matrices[i], (0, 0, 1)])
+            matrix = jitter_matrix(self.size, rng, 4 * self.jitter, 0.04 * self.jitter, 0.02 * self.jitter) @ matrix
+            if rng.random() < 0.5:
+                matrix = mirror_matrix(self.size) @ matrix
+            crop = geometry.warp(self.photos[self.samples[i]], matrix[:2], self.size)
+            crops.append(degrade(crop, rng) if self.jitter else crop)
+        return {"crops": _stack(crops)} | self._targets([self.samples[i] for i in chosen])
+
+    def exact(self, indices: Sequence[int]) -> Batch:
+        """The named samples' chips, unchanged: what validation sees."""
+        chosen = [self.samples[i] for i in indices]
+        crops = [geometry.warp(self.photos[self.samples[i]], self._matrices[i], self.size) for i in indices]
+        return {"crops": _stack(crops)} | self._targets(chosen)
+
+    def _targets(self, chosen: Sequence[Sample]) -> Batch:
+        targets: Batch = {}
+        for label in self.labels:
+            if label == "subject":
+                numbers = [self.subjects.get(s.subject, -1) if s.subject else -1 for s in chosen]
+                targets[label] = torch.tensor(numbers)
+                targets["person"] = torch.tensor([int(s.subject) if s.subject else -1 for s in chosen])
+            elif label == "embedding":
+                rows = [np.full(128, np.nan) if s.embedding is None else s.embedding for s in chosen]
+                targets[label] = torch.from_numpy(np.stack(rows)).float()
+            else:
+                targets[label] = torch.tensor([getattr(s, label) for s in chosen])
+        return targets
+
+
+def _age_chances(samples: Sequence[Sample], power: float) -> Array:
+    """Sampling chances ∝ (photos within about 3 years of this age)^-power: rare ages come up more often."""
+    ages = np.array([s.age for s in samples])
+    histogram = np.bincount(ages.astype(int), minlength=120).astype(float)
+    kernel = np.exp(-0.5 * (np.arange(-9, 10) / 3) ** 2)
+    density = np.convolve(histogram, kernel / kernel.sum(), mode="same")
+    chances = density[ages.astype(int)] ** -power
+    normalised: Array = chances / chances.sum()
+    return normalised
+
+
+def _stack(crops: Sequence[Image]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
