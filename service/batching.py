@@ -81,13 +81,14 @@ class Gate:
             self._changed.wait_for(lambda: self._closed or (self._count < self._most and not self._taken_alone()))
             return 0 if self._closed else self._most - self._count
 
-    def enter(self, pixels: int, alone: bool = False) -> None:
-        """Wait for room, then take it."""
+    def enter(self, pixels: int, alone: bool = False) -> int:
+        """Wait for room, then take it; how many are inside now."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or not self._count or self._fits(pixels, alone))
             self._alone = alone
             self._count += 1
             self._held += pixels
+            return self._count
 
     def leave(self, pixels: int) -> None:
         """Give it back."""

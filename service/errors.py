@@ -40,6 +40,12 @@ class InvalidRequest(ServiceError):
     status, code, title = 422, "invalid_request", "The request is not valid"
 
 
+class InvalidHttp(ServiceError):
+    """What came over the connection is not HTTP/1.1, or its method is none."""
+
+    status, code, title = 400, "invalid_http", "The request is not valid HTTP"
+
+
 class InvalidJson(ServiceError):
     """The body says it is JSON and is not."""
 

@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 from model.pipeline import Analyzer
 from service import images
+from service.analysis import limits, wire
 from service.batching import batches
 from service.config import Settings
 from service.errors import ServiceError
 from service.schemas import Options
-from service.worker import limits, wire
 
 GREEN, AMBER = (90, 220, 120), (255, 190, 60)
 AXES = ((255, 90, 90), (90, 220, 120), (90, 150, 255))  # x to the image's right, y down, z out of the face

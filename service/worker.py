@@ -6,97 +6,35 @@ claim → [gate] → decode (threads) → [queue] → Analyzer (one thread) → 
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from queue import Queue
 from typing import Any
 
 import numpy as np
-import torch
 
-from model import checkpoint, identity, quality
-from model.landmarks import NAMES
-from model.pipeline import Analyzer, AnalyzerConfig, Limits
+from model.pipeline import Analyzer, Limits
 from model.structures import Faces
 from service import images
+from service.analysis import limits, load_identity, wire, with_template
 from service.batching import Gate, arrivals, batches
 from service.broker import Job, Result, WorkerInfo, WorkerSide
 from service.config import Settings
 from service.errors import AnalysisFailed, DeadlineExceeded, ServiceError
 from service.metrics import Metrics
-from service.schemas import Analysis, Box, Face, JobOptions, Landmark, Options, Pose
+from service.schemas import JobOptions
 from service.tracing import open_tracing
 
 NETWORK = ("detect", "align", "attributes")  # the Analyzer's stages that the metrics call `network`
+SMALL = 500_000
+"""Pixels that are decoded in less time than it takes two threads to find out who does it."""
 
 log = logging.getLogger(__name__)
-
-
-def load_analyzer(settings: Settings) -> Analyzer:
-    """The model as the settings ask for. Raises FileNotFoundError, CheckpointError or ValueError."""
-    if settings.device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device {settings.device}: no CUDA device is there")
-    analyzer = Analyzer(
-        AnalyzerConfig(
-            weights=settings.weights, device=settings.device, dtype=settings.dtype, proposals=settings.proposals
-        )
-    )
-    if settings.calibration:
-        load_identity(analyzer, settings)
-    return analyzer
-
-
-def load_identity(analyzer: Analyzer, settings: Settings) -> identity.Identity:
-    """What the analyzer's descriptors are compared by. Raises FileNotFoundError or ValueError for a bad calibration."""
-    loaded = checkpoint.load(analyzer.config.weights or checkpoint.SHIPPED)
-    return identity.of(loaded, settings.calibration)
-
-
-def limits(options: Options) -> Limits:
-    """The model's limits from a caller's options; what the caller left out is the model's own."""
-    chosen = options.model_dump(include={"min_size", "max_faces", "min_score"}, exclude_none=True)
-    return Limits(**chosen)
-
-
-def wire(faces: Faces, width: int, height: int, options: Options) -> dict[str, Any]:
-    """Tensors to what JSON and msgpack can carry, rounded (see schemas.Analysis). The only place that does it."""
-    columns = {
-        "box": faces.boxes, "score": faces.scores, "points": faces.landmarks, "visibility": faces.visibility,
-        "pose": faces.pose, "smile": faces.smile, "female": faces.female, "age": faces.age,
-    }  # fmt: skip
-    if options.descriptor:
-        columns["descriptor"] = faces.descriptor
-    rows = {name: column.float().cpu().tolist() for name, column in columns.items()}
-    found = [_face({name: row[i] for name, row in rows.items()}, options.landmarks) for i in range(len(faces))]
-    return Analysis(width=width, height=height, faces=found).model_dump(exclude_none=True)
-
-
-def _face(row: dict[str, Any], landmarks: bool) -> Face:
-    x1, y1, x2, y2 = row["box"]
-    roll, pitch, yaw = row["pose"]
-    marks = zip(NAMES, row["points"], row["visibility"], strict=True)
-    return Face(
-        box=Box(x=x1, y=y1, width=x2 - x1, height=y2 - y1),
-        score=_share(row["score"]),
-        landmarks=[Landmark(name=n, x=x, y=y, visibility=_share(v)) for n, (x, y), v in marks] if landmarks else None,
-        pose=Pose(roll=roll, pitch=pitch, yaw=yaw),
-        smile=_share(row["smile"]),
-        gender="female" if row["female"] >= 0.5 else "male",
-        female=_share(row["female"]),
-        age=row["age"],
-        descriptor=row.get("descriptor"),
-    )
-
-
-def _share(value: float) -> float:
-    """A probability, with float error beyond 0 and 1 cut off; NaN stays and is refused by the schema."""
-    return value if math.isnan(value) else min(1.0, max(0.0, value))
 
 
 @contextmanager
@@ -174,8 +112,9 @@ class Worker:
             log.info("worker ready", extra={"model": self._analyzer.digest})
         with ThreadPoolExecutor(self._settings.decode_threads, "decode") as pool:
             while not self._stopping.is_set() and device.is_alive():
-                for job in self._broker.claim(self._gate.room(), 0.25):
-                    self._admit(job, pool)
+                jobs = self._broker.claim(self._gate.room(), 0.25)
+                for job in jobs:
+                    self._admit(job, pool, len(jobs) == 1)
             self._broker.leave()
         self._decoded.put(None)
         device.join()
@@ -186,14 +125,20 @@ class Worker:
             raise RuntimeError("the device thread ended by itself")
         log.info("worker drained")
 
-    def _admit(self, job: Job, pool: ThreadPoolExecutor) -> None:
-        """One that was delivered before goes alone: it may be what the last worker died on."""
+    def _admit(self, job: Job, pool: ThreadPoolExecutor, single: bool) -> None:
+        """One that was delivered before goes alone: it may be what the last worker died on.
+
+        A small single one that finds nothing inside is decoded here and now.
+        """
         again = job.attempt > 1
         self._metrics.redelivered.inc(again)
-        self._gate.enter(job.pixels, alone=again)
+        inside = self._gate.enter(job.pixels, alone=again)
         with self._lock:
             self._decoding += 1
-        pool.submit(self._decode, Task(job))
+        if single and inside == 1 and job.pixels <= SMALL:
+            self._decode(Task(job))
+        else:
+            pool.submit(self._decode, Task(job))
 
     def _decode(self, task: Task) -> None:
         started = time.monotonic()
@@ -250,7 +195,10 @@ class Worker:
                 wanted = [task for task in batch if task.job.id not in gone and not self._is_late(task)]
                 if wanted:
                     self._analyze(wanted)
-                post.submit(self._finish, batch)
+                if self._decoding or not self._decoded.empty():
+                    post.submit(self._finish, batch)
+                else:
+                    self._finish(batch)
 
     def _analyze(self, tasks: Sequence[Task]) -> None:
         """One call of the model; if it fails, its halves, so that one bad image harms no other."""
@@ -277,6 +225,7 @@ class Worker:
             task.faces = faces
 
     def _finish(self, batch: Sequence[Task]) -> None:
+        """Beside the device when there is more for it to do."""
         started = time.monotonic()
         try:
             self._broker.finish([self._result(task) for task in batch])
@@ -318,9 +267,4 @@ class Worker:
     def _wired(self, faces: Faces, image: images.Pixels, options: JobOptions) -> dict[str, Any]:
         """What wire() makes of them; with quality and vectors where the API asked for templates."""
         analysis = wire(faces, image.shape[1], image.shape[0], options)
-        if options.template:
-            vectors = self._identity.vectors(faces.descriptor).tolist()
-            for face, found, vector in zip(analysis["faces"], quality.assess(image, faces), vectors, strict=True):
-                face["quality"] = {"overall": found.overall, "reasons": found.reasons(1.0), **asdict(found)}
-                face["vector"] = vector
-        return analysis
+        return with_template(analysis, faces, image, self._identity) if options.template else analysis

@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def load(settings: Settings) -> Analyzer:
     """The model, or a CommandError that says what is missing."""
     try:
-        from service.worker import load_analyzer
+        from service.analysis import load_analyzer
     except ModuleNotFoundError as error:
         raise CommandError(f"the model needs {error.name}: install allinone-face[model]") from error
     try:

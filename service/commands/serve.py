@@ -20,6 +20,7 @@ from service.broker.local import LocalBroker
 from service.commands import CommandError, Commands, model
 from service.config import Settings
 from service.metrics import Metrics
+from service.protocol import HttpProtocol
 
 if TYPE_CHECKING:
     from model.pipeline import Analyzer
@@ -114,6 +115,7 @@ def http_server(settings: Settings, broker: ApiSide, metrics: Metrics) -> uvicor
         raise CommandError(str(error)) from error
     config = uvicorn.Config(
         app,
+        http=HttpProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

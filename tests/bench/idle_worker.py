@@ -4,9 +4,9 @@ import sys
 
 from model.pipeline import Analyzer
 from model.structures import Faces
+from service.analysis import load_analyzer
 from service.commands.worker import work
 from service.config import Settings
-from service.worker import load_analyzer
 
 
 class Idle(Analyzer):

@@ -192,7 +192,7 @@ def analyzer_alone(seconds: float, bodies: list[bytes]) -> float:
 import json, sys, time
 from service.config import Settings
 from service.images import decode
-from service.worker import load_analyzer
+from service.analysis import load_analyzer
 analyzer = load_analyzer(Settings())
 bodies = [bytes.fromhex(line) for line in json.load(sys.stdin)]
 images = [decode(body) for body in bodies] * (16 // len(bodies) or 1)

@@ -10,10 +10,11 @@ import torch
 
 from model import calibrate, checkpoint, identity, tpe
 from model.pipeline import Analyzer, AnalyzerConfig
+from service.analysis import load_analyzer
 from service.config import Settings
 from service.identity_schemas import Template
 from service.images import decode
-from service.worker import Worker, load_analyzer, running
+from service.worker import Worker, running
 from tests.conftest import write_tiny_checkpoint
 from tests.identity.served import calibration
 from tests.service.serving import Served, serve, until

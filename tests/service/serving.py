@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
-import uvicorn
 
-from service.app import create_app
 from service.broker import Job, Result, WorkerInfo
 from service.broker.local import LocalBroker
+from service.commands.serve import http_server
 from service.config import Settings
 from service.metrics import Metrics
 
@@ -32,8 +31,7 @@ def serve(settings: Settings) -> Iterator[Served]:
     """The API on a free port, without a worker."""
     broker, metrics = LocalBroker(settings.queue_size, settings.queue_bytes), Metrics()
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(create_app(settings, broker, metrics), log_config=None, access_log=False)
-    server = uvicorn.Server(config)
+    server = http_server(settings, broker, metrics)
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -199,7 +199,8 @@ def test_model_health_and_metrics(served: Served, tiny_png: bytes) -> None:
     assert model["limits"]["max_pixels"] == 10_000
     served.client.post("/v1/faces", content=tiny_png)
     served.client.get("/v1/secret-person")
-    is_problem(served.client.request("INVENTED", "/v1/faces"), 405, "method_not_allowed")
+    is_problem(served.client.request("INVENTED", "/v1/faces"), 400, "invalid_http")
+    is_problem(served.client.request("PROPFIND", "/v1/faces"), 405, "method_not_allowed")
     text = served.client.get("/metrics").text
     for line in (
         'face_request_duration_seconds_count{method="POST",route="/v1/faces",status="200"}',
@@ -314,6 +315,22 @@ def test_expect_100_continue_is_refused_before_the_body(served: Served) -> None:
             b"POST /v1/faces HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\nExpect: 100-continue\r\n\r\n"
         )
         assert connection.recv(65536).startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"hello\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"\x16\x03\x01" * 9],
+)
+def test_what_is_no_http_is_told_so(served: Served, sent: bytes) -> None:
+    host, port = served.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        connection.sendall(sent)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/problem+json" in head
+    assert json.loads(body)["code"] == "invalid_http"
+    assert json.loads(body)["request_id"].encode() in head
 
 
 def test_an_unforeseen_failure_is_a_plain_500(tiny_png: bytes) -> None:

@@ -16,13 +16,14 @@ import torch
 
 from model.pipeline import Analyzer, AnalyzerConfig
 from model.structures import Faces
+from service.analysis import limits, load_analyzer, wire
 from service.broker import Job, Result
 from service.broker.local import LocalBroker
 from service.config import Settings
 from service.images import decode
 from service.metrics import Metrics
 from service.schemas import AnalysesAnswer, AnalysisAnswer, JobOptions
-from service.worker import Worker, limits, load_analyzer, running, wire
+from service.worker import Worker, running
 from tests.service.serving import Served, serve, until
 
 
