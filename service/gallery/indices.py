@@ -10,7 +10,7 @@ from typing import Protocol
 
 from service.gallery import WHOLE, Part, Vector
 from service.gallery.sealed import Handle, SealedStore
-from service.gallery.search import Index
+from service.gallery.search import SHARD, Index
 
 INDICES = 1000
 """Collections whose templates are kept in memory."""
@@ -96,17 +96,20 @@ class Indices:
 
     def _catch_up(self, handle: Handle, found: _Searchable) -> None:
         changes = self._sealed.store.changes(handle.id, found.version)
+        index = Index(handle.head.dimension) if changes.whole else found.index
         vectors: dict[int, Vector] = {}
-        removed = set(changes.removed)
+        removed = list(changes.removed)
         for row in changes.rows:
             if not self._part.holds(row.serial):
                 continue
             vector = self._sealed.template(handle, row)
             if vector is None:
                 vectors.pop(row.serial, None)
-                removed.add(row.serial)
+                removed.append(row.serial)
             else:
                 vectors[row.serial] = vector
-        base = Index(handle.head.dimension) if changes.whole else found.index
-        found.index = base.replaced(vectors.items(), list(removed))
+            if len(vectors) == SHARD:  # in float32 they take several times the room
+                index = index.replaced(vectors.items(), removed)
+                vectors, removed = {}, []
+        found.index = index.replaced(vectors.items(), removed)
         found.version = max(found.version, changes.version)
