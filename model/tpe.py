@@ -27,6 +27,8 @@ PART = "tpe"
 """Where the checkpoint keeps W, as 'tpe.weight' [n, 512]."""
 FAR = 1e-3
 """False accept rate that the choice of step is made at."""
+HELD_OUT = 150
+"""Training people whom W is not fitted to: the step is chosen on them, so that calibration's people choose nothing."""
 
 
 @dataclass(frozen=True)
@@ -171,22 +173,27 @@ def true_accepts(vectors: NDArray[np.floating], subjects: NDArray[np.int64], far
     return float((scores[genuine] > np.partition(strangers, last)[last]).mean())
 
 
-def train(people: Described, config: Config) -> Embedding:
-    """From the train people; the step, and whether their mean is taken off first, are chosen on the validation people.
+def train(people: Described, config: Config, held_out: int = HELD_OUT) -> Embedding:
+    """From the train people; `held_out` of them choose the step, and whether the others' mean is taken off first.
 
-    The descriptors of one network have a large mean that all faces share, another's have none: so both are tried.
+    The descriptors of one network have a large mean that all faces share, another's have none: so both are tried. The
+    validation people have no part in it: what they calibrate is measured on them for the first time. Raises ValueError
+    when too few people are left.
     """
-    train_part, val = people.of("train"), people.of("val")
-    subjects = torch.from_numpy(train_part.subjects)
-    descriptors = torch.from_numpy(train_part.descriptors)
+    part = people.of("train")
+    subjects, numbers = part.subjects, np.unique(part.subjects)
+    chosen = np.random.default_rng(config.seed).permutation(numbers)[:held_out]
+    held = np.isin(subjects, chosen)
+    descriptors = torch.from_numpy(part.descriptors[~held])
     mean = descriptors.mean(dim=0)
     found = []
     for centre in (torch.zeros_like(mean), mean):
 
         def score(weight: Tensor, centre: Tensor = centre) -> float:
-            return true_accepts(_projected(Embedding(weight, centre), val), val.subjects)
+            projected = Embedding(weight, centre).project(torch.from_numpy(part.descriptors[held]))
+            return true_accepts(projected.numpy(), subjects[held])
 
-        weight = fit(descriptors - centre, subjects, config, score)
+        weight = fit(descriptors - centre, torch.from_numpy(subjects[~held]), config, score)
         found.append((score(weight), Embedding(weight, centre)))
     return max(found, key=lambda pair: pair[0])[1]
 
@@ -208,7 +215,9 @@ def _projected(embedding: Embedding, part: Described) -> NDArray[np.float32]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Trains the triplet embedding on CelebA's train people.")
+    parser = argparse.ArgumentParser(
+        description="Trains the triplet embedding on CelebA's train people; some of them choose the step."
+    )
     parser.add_argument("--weights", type=Path, default=checkpoint.SHIPPED, help="checkpoint of the network")
     parser.add_argument("--out", type=Path, required=True, help="where the part goes; join with model.checkpoint")
     parser.add_argument("--device", default="cpu")

@@ -26,14 +26,14 @@ from service.gallery.store import Changes
 
 LINKS = 32
 """M of HNSW: neighbours of a node; the accuracy is bought with memory."""
-BUILD_EFFORT, SEARCH_EFFORT = 400, 1000
+BUILD_EFFORT, SEARCH_EFFORT = 200, 1000
 """EF of HNSW: candidates followed for a node that is added, and at least for a search."""
 STEP = 64
 """Templates of one script: Redis does nothing else meanwhile."""
-TURN_SECONDS = 10.0
+TURN_SECONDS = 60.0
 """A process that is silent for so long while it catches up loses its turn to another."""
-PATIENCE = 600.0
-"""Seconds for which a search waits while another process catches up."""
+PATIENCE = 20.0
+"""Seconds for which a search or deletion waits while another process catches up."""
 log = logging.getLogger(__name__)
 
 _AT = """
@@ -72,17 +72,14 @@ class VectorSets:
 
     def caught_up(self, handle: Handle) -> int:
         """See Nearest."""
-        return self._reached(handle, PATIENCE)
-
-    def _reached(self, handle: Handle, patience: float) -> int:
-        end = time.monotonic() + patience
+        end = time.monotonic() + PATIENCE
         while True:
             version, size = self._state(handle.id)
             if version >= handle.row.version:
                 return size
-            if time.monotonic() > end:
-                raise Busy("the vector set is being built")
             if not self._catch_up(handle):
+                if time.monotonic() > end:
+                    raise Busy("the vector set is being built")
                 time.sleep(0.02)
 
     def serials(self, handle: Handle, probe: Vector, count: int) -> list[int]:
@@ -98,7 +95,7 @@ class VectorSets:
             if self._state(handle.id)[0]:
                 now = self._sealed.store.collection(handle.row.tag or b"")
                 if now is not None and now.id == handle.id:
-                    self._reached(Handle(now, handle.sealer, handle.head), TURN_SECONDS)
+                    self.caught_up(Handle(now, handle.sealer, handle.head))
         except ServiceError as error:
             log.warning("a deleted template is still in the vector set", extra={"code": error.code})
 

@@ -123,7 +123,8 @@ def test_training_beats_the_cosine_on_people_it_never_saw_whatever_the_mean(mean
         samples += [Sample("s", str(i), Path(), split, subject=f"{split} {n}") for i, n in enumerate(subjects.tolist())]
         rows.append(torch.nn.functional.normalize(descriptors + mean * torch.ones(24) / 24**0.5, dim=1))
     people = Described(samples, torch.cat(rows).numpy())
-    embedding = tpe.train(people, tpe.Config(dimension=12, steps=300, batch=64, rate=0.5, check_every=50))
+    config = tpe.Config(dimension=12, steps=300, batch=64, rate=0.5, check_every=50)
+    embedding = tpe.train(people, config, held_out=20)
     test = people.of("test")
     by_tpe = embedding.project(torch.from_numpy(test.descriptors)).numpy()
     assert (
@@ -132,3 +133,30 @@ def test_training_beats_the_cosine_on_people_it_never_saw_whatever_the_mean(mean
     told = tpe.report(people, embedding)
     assert told.count("TAR %") == 4
     assert told.splitlines()[0] in ("mean taken off: yes", "mean taken off: no")
+
+
+def test_the_people_who_calibrate_choose_nothing_and_those_who_choose_are_not_fitted_to():
+    """Other validation and test people change nothing; with all people held out nobody is left to be fitted to."""
+    descriptors, subjects = faces(60, 6)
+    config = tpe.Config(dimension=12, steps=60, batch=64, rate=0.5, check_every=20)
+
+    def trained(seed: int) -> tpe.Embedding:
+        parts = {"train": (descriptors, subjects), "val": faces(30, 6, seed=seed), "test": faces(30, 6, seed=seed + 1)}
+        samples = [
+            Sample("s", str(i), Path(), split, subject=f"{split} {n}")
+            for split, (_, numbers) in parts.items()
+            for i, n in enumerate(numbers.tolist())
+        ]
+        rows = torch.cat([rows for rows, _ in parts.values()]).numpy()
+        return tpe.train(Described(samples, rows), config, held_out=15)
+
+    torch.testing.assert_close(trained(3).weight, trained(5).weight)
+    with pytest.raises(ValueError, match="two people"):
+        tpe.train(
+            Described(
+                [Sample("s", str(i), Path(), "train", subject=f"{n}") for i, n in enumerate(subjects.tolist())],
+                descriptors.numpy(),
+            ),
+            config,
+            held_out=60,
+        )
