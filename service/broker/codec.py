@@ -68,9 +68,9 @@ def job_id(fields: dict[bytes, bytes]) -> str | None:
         return None
 
 
-def is_sealed(fields: dict[bytes, bytes]) -> bool:
-    """Whether its answer is to be sealed too; of a job."""
-    return bool(msgpack.unpackb(fields[b"h"]).get("sealed"))
+def answering(fields: dict[bytes, bytes], seal: Seal | None) -> Seal | None:
+    """What seals the answer to a job that unpack_job() has read: the key that sealed the job, if one did."""
+    return seal.like(fields[b"i"]) if seal and msgpack.unpackb(fields[b"h"]).get("sealed") else None
 
 
 def pack_result(result: Result, seal: Seal | None) -> bytes:

@@ -40,12 +40,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Held:
-    """A claimed entry of the stream; `since` is time.monotonic() of its submission."""
+    """A claimed entry of the stream; `seal` seals its answer, `since` is time.monotonic() of its submission."""
 
     entry: bytes
     size: int
     reply_to: bytes
-    sealed: bool = False
+    seal: Seal | None = None
     since: float = 0.0
 
 
@@ -213,7 +213,7 @@ class RedisWorker:
             return []
         with self._lock:
             if job.id not in self._held:
-                self._held[job.id] = replace(row, sealed=codec.is_sealed(fields), since=job.submitted)
+                self._held[job.id] = replace(row, seal=codec.answering(fields, self._seal), since=job.submitted)
                 return [job]
         if self._held[job.id].entry != entry:  # submitted twice, since a connection broke in between
             self._run("FINISH", row.entry, row.size, "", "")
@@ -221,7 +221,7 @@ class RedisWorker:
 
     def _answer(self, row: Held, result: Result, gone: bool) -> tuple[Any, ...]:
         """FINISH's words; nobody is answered who is gone."""
-        packed = b"" if gone else codec.pack_result(result, self._seal if row.sealed else None)
+        packed = b"" if gone else codec.pack_result(result, row.seal)
         return (row.entry, row.size, b"" if gone else row.reply_to, packed)
 
     def _live(self) -> None:

@@ -34,17 +34,30 @@ class Seal:
         self._sealer = _sealer(self._keys[name], self._salt)
         self.id, self.opens = name.hex(), tuple(found.hex() for found in self._keys)
 
+    def like(self, sealed: bytes) -> Seal:
+        """Seals under the key that this was sealed under: who sent it opens the answer too. Raises VaultLocked."""
+        key = self._key(sealed)
+        return self if self._head.startswith(sealed[:_KEY_ID]) else _seal(key)
+
     def seal(self, plain: bytes, *place: bytes) -> bytes:
         """For this place."""
         return self._head + self._sealer.seal(plain, *place)
 
     def open(self, sealed: bytes, *place: bytes) -> bytes:
         """What was sealed for this place, by whatever process. Raises VaultLocked."""
+        key, end = self._key(sealed), _KEY_ID + _SALT
+        return _sealer(key, sealed[_KEY_ID:end]).open(sealed[end:], *place)
+
+    def _key(self, sealed: bytes) -> bytes:
         key = self._keys.get(sealed[:_KEY_ID])
         if key is None:
             raise VaultLocked("what lies in the queue was sealed with a key that is not at hand")
-        end = _KEY_ID + _SALT
-        return _sealer(key, sealed[_KEY_ID:end]).open(sealed[end:], *place)
+        return key
+
+
+@lru_cache(16)
+def _seal(key: bytes) -> Seal:
+    return Seal([key])
 
 
 @lru_cache(256)

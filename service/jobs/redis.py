@@ -1,7 +1,8 @@
 """Jobs in Redis, for many API processes: who owns one renews its lease, and another adopts a job whose lease is over.
 
 Keys under one prefix, all of which expire: `<id>` (hash: meta, done, failed, ended), `<id>:items` and `<id>:results`
-(hashes by index), `once:<key>`; and `open` (sorted set: id → end of the lease by Redis' clock).
+(hashes by index), `once:<key>`; and `open` (sorted set: id → end of the lease by Redis' clock). Items and results, in
+which photos, names and what was found are, are sealed where there is a key.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from service.broker.redis import reaching
+from service.broker.seal import Seal
 from service.errors import QueueFull
 from service.jobs import BulkJob, IdempotencyConflict, Item, Once
 from service.schemas import JobOptions
+from service.vault import VaultLocked
 
 PREFIX = "face:bulk:"
-LEASE = 10.0
-"""Seconds after which a job whose owner was silent is adopted."""
+LEASE = 7.0
+"""Seconds after which a job whose owner was silent is adopted at the next look but one."""
+SEALED = b"\xc1"
+"""What no msgpack begins with."""
 CHUNK = 16
 """Items a command."""
 
@@ -58,26 +63,36 @@ return 1
 _ADOPT = (
     _NOW
     + """
+local sure, over = {}, {}
+for i = 2, #ARGV do sure[ARGV[i]] = true end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1] .. 'open', '-inf', now())) do
-  if redis.call('EXISTS', KEYS[1] .. id) == 1 then
+  if redis.call('EXISTS', KEYS[1] .. id) == 0 then
+    redis.call('ZREM', KEYS[1] .. 'open', id)
+  elseif sure[id] then
     redis.call('ZADD', KEYS[1] .. 'open', now() + ARGV[1], id)
-    return id
+    return {id, {}}
+  else
+    table.insert(over, id)
   end
-  redis.call('ZREM', KEYS[1] .. 'open', id)
 end
-return false
+return {false, over}
 """
 )
+"""KEYS prefix; ARGV lease, jobs whose lease was over at the last look.
+
+One of these if it still is; or nothing, and those whose lease is over now: Redis' clock may have jumped ahead.
+"""
 
 
 class RedisJobs:
     """JobStore. At most about `most` jobs are open; each is kept for `seconds` after it came and after its end."""
 
-    def __init__(self, url: str, most: int, seconds: float, prefix: str = PREFIX) -> None:
+    def __init__(self, url: str, most: int, seconds: float, seal: Seal | None = None, prefix: str = PREFIX) -> None:
         self._redis = redis.asyncio.Redis.from_url(
             url, socket_timeout=10, socket_connect_timeout=2, retry=Retry(NoBackoff(), 1), protocol=2
         )
-        self._most, self._ms, self._prefix = most, round(1000 * seconds), prefix
+        self._most, self._ms, self._prefix, self._seal = most, round(1000 * seconds), prefix, seal
+        self._over: list[bytes] = []
         self._put, self._renew, self._adopt = (self._redis.register_script(text) for text in (_PUT, _RENEW, _ADOPT))
 
     async def create(self, job: BulkJob, items: Sequence[Item], once: Once | None) -> BulkJob:
@@ -92,7 +107,7 @@ class RedisJobs:
             meta = {name: value for name, value in asdict(job).items() if name not in ("done", "failed", "ended")}
             meta["options"] = job.options.model_dump()
             key = f"{self._prefix}{job.id}"
-            rows = [(index, _packed(asdict(item))) for index, item in enumerate(items)]
+            rows = [(index, self._sealed(asdict(item), "item", job.id, index)) for index, item in enumerate(items)]
             async with self._redis.pipeline() as pipe:
                 for start in range(0, len(rows), CHUNK):
                     pipe.hset(f"{key}:items", mapping=dict(rows[start : start + CHUNK]))
@@ -133,7 +148,8 @@ class RedisJobs:
         wanted = [str(index) for index in range(start, start + limit)]
         with reaching():
             found = await cast(Any, self._redis.hmget(f"{self._prefix}{job_id}:results", wanted))
-        return [msgpack.unpackb(row) for row in found if row is not None]
+        rows = [(index, row) for index, row in enumerate(found, start) if row is not None]
+        return [self._opened(row, "result", job_id, index) for index, row in rows]
 
     async def todo(self, job_id: str) -> list[int]:
         """Items without a result."""
@@ -144,12 +160,13 @@ class RedisJobs:
         """An item that is to do."""
         with reaching():
             found = await cast(Any, self._redis.hget(f"{self._prefix}{job_id}:items", str(index)))
-        return Item(**msgpack.unpackb(found)) if found else None
+        return Item(**self._opened(found, "item", job_id, index)) if found else None
 
     async def put(self, job_id: str, index: int, result: dict[str, Any]) -> bool:
         """An item's result."""
         with reaching():
-            words: list[Any] = [job_id, index, _packed(result), int("error" in result)]
+            packed = self._sealed(result, "result", job_id, index)
+            words: list[Any] = [job_id, index, packed, int("error" in result)]
             return bool(await self._put(keys=[self._prefix], args=words))
 
     async def end(self, job_id: str) -> BulkJob | None:
@@ -181,12 +198,32 @@ class RedisJobs:
     async def adopt(self) -> BulkJob | None:
         """Become the owner of one that has lost its own."""
         with reaching():
-            found = await self._adopt(keys=[self._prefix], args=[round(1000 * LEASE)])
-        return await self.job(str(found, "ascii")) if found else None
+            found, over = await self._adopt(keys=[self._prefix], args=[round(1000 * LEASE), *self._over])
+        if found:
+            self._over.remove(found)
+            return await self.job(str(found, "ascii"))
+        self._over = over
+        return None
 
     async def disconnect(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
+
+    def _sealed(self, value: dict[str, Any], *place: str | int) -> bytes:
+        packed = _packed(value)
+        return SEALED + self._seal.seal(packed, *_place(place)) if self._seal else packed
+
+    def _opened(self, data: bytes, *place: str | int) -> dict[str, Any]:
+        """Raises VaultLocked."""
+        if data.startswith(SEALED):
+            if self._seal is None:
+                raise VaultLocked("this job was sealed, and no key is set")
+            data = self._seal.open(data[len(SEALED) :], *_place(place))
+        return cast(dict[str, Any], msgpack.unpackb(data))
+
+
+def _place(words: Sequence[str | int]) -> list[bytes]:
+    return [str(word).encode() for word in ("job", *words)]
 
 
 def _packed(value: dict[str, Any]) -> bytes:
