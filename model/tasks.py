@@ -85,7 +85,7 @@ def age_loss(output: Tensor, age: Tensor, weight: float, sigma: float | Tensor) 
     λ switches. A head of several outputs learns the label's distribution beside it (Gao et al. 2017, DLDL).
     """
     known = ~age.isnan()
-    squared = ((read_age(output) - age.nan_to_num()) / sigma).square()
+    squared = ((_expected_age(output) - age.nan_to_num()) / sigma).square()
     losses = (1 - weight) * 0.5 * squared + weight * (1 - torch.exp(-0.5 * squared))
     if output.shape[1] > 1:
         losses = losses + _distribution_loss(output, age.nan_to_num())
@@ -123,10 +123,22 @@ def read_class(output: Tensor) -> Tensor:
 
 
 def read_age(output: Tensor) -> Tensor:
-    """Output [K, 1] → years [K]; of logits [K, n] of the ages 0 … n-1 the expected age."""
-    if output.shape[1] > 1:
-        return output.float().softmax(dim=1) @ torch.arange(output.shape[1], dtype=torch.float32, device=output.device)
-    return output.float()[:, 0] * AGE_SCALE + AGE_CENTRE
+    """Output [K, 1] → years [K]; of logits [K, n] of the ages 0 … n-1 the median: least absolute error."""
+    if output.shape[1] == 1:
+        return _expected_age(output)
+    chances = output.float().softmax(dim=1)
+    up_to = chances.cumsum(dim=1)
+    middle = (up_to < 0.5).sum(dim=1, keepdim=True).clamp(max=output.shape[1] - 1)
+    chance = chances.gather(1, middle).clamp(min=1e-6)
+    into = (0.5 - (up_to.gather(1, middle) - chance)) / chance
+    return (middle - 0.5 + into)[:, 0]
+
+
+def _expected_age(output: Tensor) -> Tensor:
+    """The age [K] that Eq. 6 learns: the output itself, or the mean of its distribution."""
+    if output.shape[1] == 1:
+        return output.float()[:, 0] * AGE_SCALE + AGE_CENTRE
+    return output.float().softmax(dim=1) @ torch.arange(output.shape[1], dtype=torch.float32, device=output.device)
 
 
 def read_landmarks(output: Tensor) -> Tensor:

@@ -229,3 +229,43 @@ def test_losses_are_those_with_output_and_label():
     parts = tasks.losses(outputs, {"age": LABELS["age"], "detection": LABELS["detection"]}, LossConfig())
     assert set(parts) == {"age"}
     assert parts["age"].item() == pytest.approx(0, abs=1e-9)
+
+
+# --- age as a distribution ---
+
+
+def gaussian_logits(age: float, spread: float = tasks.AGE_SPREAD) -> torch.Tensor:
+    return -0.5 * ((torch.arange(101.0) - age) / spread).square()[None]
+
+
+@pytest.mark.parametrize("age", [9.0, 30.5, 77.25])
+def test_a_distribution_reads_as_its_median(age):
+    torch.testing.assert_close(tasks.read_age(gaussian_logits(age)), torch.tensor([age]), atol=0.01, rtol=0)
+
+
+def test_the_median_resists_a_far_second_peak():
+    two = torch.log(0.7 * gaussian_logits(30.0).softmax(1) + 0.3 * gaussian_logits(80.0).softmax(1))
+    assert abs(tasks.read_age(two).item() - 30) < 2.5
+    assert tasks._expected_age(two).item() == pytest.approx(45, abs=0.5)
+
+
+@pytest.mark.parametrize("peak", [0, 50, 100])
+def test_a_certain_distribution_reads_as_its_age(peak):
+    logits = torch.full((1, 101), -60.0)
+    logits[0, peak] = 60.0
+    assert tasks.read_age(logits).item() == pytest.approx(peak, abs=0.5)
+
+
+def test_the_distribution_loss_is_least_at_the_label_and_adds_to_eq_6():
+    losses = [tasks.age_loss(gaussian_logits(age), torch.tensor([40.0]), 0.5, 5.0).item() for age in (30, 38, 40, 42)]
+    assert losses[2] == min(losses)
+    entropy = -(gaussian_logits(40.0).softmax(1) * gaussian_logits(40.0).log_softmax(1)).sum().item()
+    assert losses[2] == pytest.approx(entropy, abs=1e-3)
+    far = tasks.age_loss(gaussian_logits(100.0), torch.tensor([115.0]), 0.5, 5.0)
+    assert torch.isfinite(far)
+
+
+def test_a_distribution_without_labels_learns_nothing():
+    logits = gaussian_logits(40.0).requires_grad_()
+    tasks.age_loss(logits, torch.tensor([NAN]), 0.5, 5.0).backward()
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
