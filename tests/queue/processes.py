@@ -1,6 +1,7 @@
 """Real processes to break: a redis-server that can be restarted, API processes, workers with a device of the test's."""
 
 import multiprocessing
+import os
 import shutil
 import signal
 import socket
@@ -26,19 +27,20 @@ PREFIX = codec.PREFIX
 class RedisServer:
     """redis-server on a unix socket in a short folder."""
 
-    def __init__(self, folder: str, *options: str) -> None:
+    def __init__(self, folder: str, *options: str, env: dict[str, str] | None = None) -> None:
         program = shutil.which("redis-server")
         if program is None:
             pytest.skip("no redis-server")
         self._socket = f"{folder}/redis.sock"
         self._words = [program, "--port", "0", "--unixsocket", self._socket, "--dir", folder, "--save", "", *options]
+        self._env = {**os.environ, **(env or {})}
         self.url = f"unix://{self._socket}"
         self.client = redis.Redis(unix_socket_path=self._socket, protocol=2)
         self.start()
 
     def start(self) -> None:
         """Start it; what it had is there only if it was told to keep it."""
-        self._process = subprocess.Popen(self._words, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(self._words, env=self._env, stdout=subprocess.DEVNULL)
         until(self._answers, 20)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
@@ -68,10 +70,10 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(*options: str) -> Iterator[RedisServer]:
+def redis_server(*options: str, env: dict[str, str] | None = None) -> Iterator[RedisServer]:
     """One for a while."""
     with tempfile.TemporaryDirectory(prefix="face-") as folder:
-        server = RedisServer(folder, *options)
+        server = RedisServer(folder, *options, env=env)
         try:
             yield server
         finally:
