@@ -4,6 +4,10 @@
 #   docker build --target worker-cpu  -t allinone-face:worker-cpu .   PyTorch's CPU build
 #   docker build --target worker-cuda -t allinone-face:worker-cuda .  PyTorch's CUDA 13.0 build
 #
+# What each step does is tried by a test, in a fresh Debian with what it makes started (as root, minutes):
+#
+#   FACE_TEST_IMAGES=api,worker-cpu pytest tests/ship/test_container_images.py      or api,worker-cuda
+#
 # python ─ build ─┬ api-packages ─┬ worker-cpu-packages
 #                 └ app           └ worker-cuda-packages        each image: python + packages + app
 #
