@@ -220,7 +220,7 @@ class ComparisonAnswer(BaseModel):
     probability: Share = Field(description="that both are one person, when half of the pairs asked about are")
     matched: bool = Field(description="similarity is at or above threshold")
     far: float
-    threshold: Similarity = Field(description="for the false accept rate `far`")
+    threshold: Similarity = Field(description="for the false accept rate `far`, and for as many media as were pooled")
     thresholds: Thresholds
     score: Literal["tpe", "cosine"]
     model: str
@@ -238,12 +238,17 @@ class MatchOut(BaseModel):
 
     subject: str
     similarity: Similarity
+    threshold: Similarity = Field(description="from which this subject matches: the more media, the higher")
     matched: bool
     metadata: dict[str, Any]
 
 
 class SearchAnswer(BaseModel):
-    """Candidates, best first. `threshold` holds `fpir` at this gallery's size; `thresholds` are those of 1:1."""
+    """Candidates, best first.
+
+    `threshold` holds `fpir` at this gallery's size for subjects of one medium, `thresholds` are theirs in 1:1. A
+    template of several media scores strangers higher, so each match has a threshold of its own.
+    """
 
     matches: list[MatchOut]
     threshold: Similarity

@@ -39,8 +39,9 @@ async def verify(
 
     async def find(answering: Scoring) -> dict[str, Any]:
         vector, faces = await probe_under(answering)
-        similarity = await stored(request, lambda gallery: gallery.verify(collection, subject, answering.model, vector))
-        return answering.verdict(similarity, asked.far or settings.far) | {"subject": subject, "faces": faces}
+        match = await stored(request, lambda gallery: gallery.verify(collection, subject, answering.model, vector))
+        verdict = answering.verdict(match.similarity, asked.far or settings.far, match.media, len(faces))
+        return verdict | {"subject": subject, "faces": faces}
 
     return await under_own_model(request, collection, find)
 
@@ -60,18 +61,21 @@ async def search(request: Request, collection: str, query: Annotated[SearchAsked
     async def find(answering: Scoring) -> dict[str, Any]:
         vector, faces = await probe_under(answering)
         matches, size = await asyncio.to_thread(_found, request, collection, answering.model, vector, asked.limit)
-        threshold = answering.identification(size, fpir)
-        found = [
-            {
-                "subject": m.subject,
-                "similarity": m.similarity,
-                "matched": m.similarity >= threshold,
-                "metadata": m.metadata,
-            }
-            for m in matches
-        ]
-        around = {"threshold": threshold, "fpir": fpir, "gallery_size": size, "thresholds": answering.thresholds()}
-        return {"matches": found, **around, "score": answering.score, "model": answering.model, "faces": faces}
+        found = []
+        for match in matches:
+            threshold = answering.identification(size, fpir, match.media, len(faces))
+            told = {"subject": match.subject, "similarity": match.similarity, "metadata": match.metadata}
+            found.append(told | {"threshold": threshold, "matched": match.similarity >= threshold})
+        return {
+            "matches": found,
+            "threshold": answering.identification(size, fpir, len(faces)),
+            "fpir": fpir,
+            "gallery_size": size,
+            "thresholds": answering.thresholds(len(faces)),
+            "score": answering.score,
+            "model": answering.model,
+            "faces": faces,
+        }
 
     return await under_own_model(request, collection, find)
 

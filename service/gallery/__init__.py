@@ -217,10 +217,11 @@ class Subject:
 
 @dataclass(frozen=True)
 class Match:
-    """One answer of a search; similarity −1 … 1."""
+    """A subject compared with a probe; similarity −1 … 1 to a template of so many media."""
 
     subject: str
     similarity: float
+    media: int
     metadata: Mapping[str, Any] = field(repr=False)
 
 

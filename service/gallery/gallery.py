@@ -216,10 +216,17 @@ class Gallery:
 
         return self.sealed.on(collection, find)
 
-    def verify(self, collection: str, subject: str, model: str, probe: Vector) -> float:
-        """Similarity −1 … 1 of a probe [D] to the subject. Raises as `template`, InvalidSubject for an unfit probe."""
-        template = self.template(collection, subject, model)
-        return float(np.clip(checks.unit(probe, len(template)) @ template, -1, 1))
+    def verify(self, collection: str, subject: str, model: str, probe: Vector) -> Match:
+        """A probe [D] against one subject. Raises as `template`, InvalidSubject for an unfit probe."""
+
+        def find(handle: Handle) -> Match:
+            _check_model(handle, model)
+            found = self.sealed.read(handle, self.sealed.row(handle, subject))
+            if found.template is None:
+                raise types.NoTemplate
+            return _match(found, found.template, checks.unit(probe, handle.head.dimension))
+
+        return self.sealed.on(collection, find)
 
     def search(self, collection: str, model: str, probe: Vector, count: int = 10) -> list[Match]:
         """The `count` subjects most similar to a probe [D], best first.
@@ -303,12 +310,16 @@ class Gallery:
         for row in self._store.rows_by_serial(handle.id, serials):
             subject = None if self.sealed.over(row) else self.sealed.read(handle, row)
             if subject is not None and subject.template is not None:
-                similarity = float(np.clip(probe @ subject.template, -1, 1))
-                matches.append(Match(subject.id, similarity, subject.metadata))
+                matches.append(_match(subject, subject.template, probe))
         return sorted(matches, key=lambda match: (-match.similarity, match.subject))
 
     def _receipt(self, subjects: int, media: int = 0, photos: int = 0) -> Receipt:
         return Receipt(secrets.token_hex(8), self._clock(), subjects, media, photos)
+
+
+def _match(subject: Subject, template: Vector, probe: Vector) -> Match:
+    similarity, media = float(np.clip(probe @ template, -1, 1)), sum(medium.used for medium in subject.media)
+    return Match(subject.id, similarity, media, subject.metadata)
 
 
 def _check_model(handle: Handle, model: str) -> None:

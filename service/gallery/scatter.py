@@ -90,7 +90,7 @@ class Scattered:
             if error is not None:
                 self.client.delete(key)
                 raise _restored(*error)
-            answers[number] = [Match(subject, score, json.loads(metadata)) for subject, score, metadata in found]
+            answers[number] = [Match(name, score, media, json.loads(text)) for name, score, media, text in found]
         return answers
 
 
@@ -122,7 +122,9 @@ class Searcher:
             asked = self.gallery.sealed.open(inside, b"search", identity.encode())
             collection, model, probe, count = msgpack.unpackb(asked)
             matches = self.gallery.search(collection, model, np.frombuffer(probe, np.float32), count)
-            found = [[match.subject, match.similarity, json.dumps(dict(match.metadata))] for match in matches]
+            found = [
+                [match.subject, match.similarity, match.media, json.dumps(dict(match.metadata))] for match in matches
+            ]
         except ServiceError as problem:
             error = [problem.code, problem.detail]
         reply = msgpack.packb([self.gallery.part.number, error, found])

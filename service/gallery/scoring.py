@@ -42,28 +42,29 @@ class Scoring:
             )
         return self.calibration
 
-    def thresholds(self) -> dict[str, float]:
-        """Similarity by false accept rate, as text: '0.01', '0.001', '0.0001'."""
-        return {f"{t.far:g}": t.value for t in self.calibrated().thresholds}
+    def thresholds(self, *media: int) -> dict[str, float]:
+        """Similarity by false accept rate, as text: '0.01', '0.001', '0.0001'; by the media pooled on either side."""
+        calibration = self.calibrated()
+        return {f"{t.far:g}": calibration.threshold(t.far, media) for t in calibration.thresholds}
 
-    def verdict(self, similarity: float, far: float) -> dict[str, Any]:
+    def verdict(self, similarity: float, far: float, *media: int) -> dict[str, Any]:
         """All that is said of a comparison 1:1."""
         calibration = self.calibrated()
-        threshold = calibration.threshold(far)
+        threshold = calibration.threshold(far, media)
         return {
             "similarity": similarity,
-            "probability": calibration.probability(similarity),
+            "probability": calibration.probability(similarity, media=media),
             "matched": similarity >= threshold,
             "far": far,
             "threshold": threshold,
-            "thresholds": self.thresholds(),
+            "thresholds": self.thresholds(*media),
             "score": self.score,
             "model": self.model,
         }
 
-    def identification(self, people: int, fpir: float) -> float:
+    def identification(self, people: int, fpir: float, *media: int) -> float:
         """The threshold of 1:N among so many people."""
-        return self.calibrated().identification_threshold(people, fpir)
+        return self.calibrated().identification_threshold(people, fpir, media)
 
 
 def pool(vectors: Sequence[Vector], quality: Sequence[float], mode: Mode = "media") -> Vector:

@@ -171,12 +171,11 @@ onSubmit($("search"), async () => {
   const verdict = element("p", "verdict", words);
   verdict.dataset.matched = matched.length > 0;
   const people = answer.gallery_size === 1 ? "1 person" : `${answer.gallery_size} people`;
-  const mark = { value: answer.threshold, label: `threshold for ${people}` };
   const matches = element("ol", "matches");
   matches.setAttribute("aria-label", "Most similar people");
-  for (const { subject, similarity } of answer.matches) {
+  for (const { subject, similarity, threshold } of answer.matches) {
     const item = element("li", "", subject);
-    item.append(scale(similarity, [mark], answer.threshold));
+    item.append(scale(similarity, [{ value: threshold, label: `threshold for ${people}` }], threshold));
     matches.append(item);
   }
   return [verdict, matches, ...doubts(answer.faces)];

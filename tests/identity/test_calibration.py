@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy.special
 
 from model.calibration import Calibration, all_pairs, calibrate
 
@@ -14,6 +15,14 @@ def people(count: int, photos: int, seed: int, spread: float = 0.75, dimension: 
     centres = rng.normal(size=(count, dimension))
     subjects = np.repeat(np.arange(count), rng.integers(2, 2 * photos - 1, size=count))
     return centres[subjects] + spread * rng.normal(size=(len(subjects), dimension)), subjects
+
+
+def sorted_out(count: int, photos: int, seed: int) -> tuple[np.ndarray, ...]:
+    """The same, but what is a person's own lies in 12 of 48 dimensions."""
+    rng = np.random.default_rng(seed)
+    centres = np.pad(rng.normal(size=(count, 12)), ((0, 0), (0, 36)))
+    subjects = np.repeat(np.arange(count), rng.integers(2, 2 * photos - 1, size=count))
+    return centres[subjects] + 0.4 * rng.normal(size=(len(subjects), 48)), subjects
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +104,62 @@ def test_strangers_are_rarely_matched_whatever_the_size_of_the_gallery(found, si
         gallery, probe = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (gallery, probe))
         wrong += int(((probe @ gallery.T).max(axis=1) >= threshold).sum())
     assert wrong / (4 * probes) <= 0.05 * 1.5
+
+
+@pytest.mark.parametrize(("far", "stricter"), [(1e-5, 5), (1e-6, 10), (1e-7, 20)])
+def test_beyond_what_was_measured_the_tail_is_that_of_directions_in_space(found, far, stricter):
+    """Strangers here are independent directions in 24 dimensions, whose cosine has a known law: Beta."""
+    threshold = found.threshold(far)
+    rate = scipy.special.betainc(23 / 2, 1 / 2, 1 - threshold**2) / 2
+    assert far / stricter < rate < far * 2
+
+
+@pytest.mark.parametrize("media", [2, 5, 12])
+def test_a_template_of_several_media_needs_a_higher_threshold(media):
+    """Against templates of other people strangers' photos pass as often as against single photos, within twice.
+
+    Probes of several photos pass up to five times as often (without shifts: 20 times): both sides' shifts are only
+    added.
+    What tells people apart has 12 dimensions here, what differs between photos of one person 48: pooling removes that.
+    """
+    found = calibrate(*sorted_out(150, 8, 10), "cosine", resamples=5)
+    vectors, subjects = sorted_out(300, 20, 11)
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    numbers = [s for s in range(300) if (subjects == s).sum() >= media]
+    pooled = np.stack([vectors[subjects == s][:media].mean(axis=0) for s in numbers])
+    pooled /= np.linalg.norm(pooled, axis=1, keepdims=True)
+    numbers = np.array(numbers)
+    for probes, owners, counts, most in (
+        (units, subjects, (media,), 2),
+        (pooled, numbers, (media, media), 5),
+    ):
+        scores = (probes @ pooled.T)[owners[:, None] != numbers[None]]
+        for far in (1e-2, 1e-3):
+            rate = (scores >= found.threshold(far, counts)).mean()
+            assert 0.5 * far < rate < most * far
+            assert (scores >= found.threshold(far)).mean() > 1.3 * rate, "what it is without"
+    assert found.pooling > 0.05
+    assert found.threshold(1e-2) < found.threshold(1e-2, [media]) < found.threshold(1e-2, [media, media]) < 1
+    assert found.threshold(1e-2, [1, 1]) == found.threshold(1e-2, [0]) == found.threshold(1e-2)
+    assert found.identification_threshold(50, media=[media]) > found.identification_threshold(50)
+    assert found.probability(0.6, media=[media]) < found.probability(0.6)
+
+
+def test_people_of_one_photo_but_one_tell_nothing_of_pooling():
+    rng = np.random.default_rng(0)
+    vectors, subjects = rng.normal(size=(500, 16)), np.arange(500)
+    subjects[1] = 0
+    assert 0 <= calibrate(vectors, subjects, "cosine", resamples=3).pooling < 1
+
+
+def test_a_calibration_of_the_first_format_is_read(found):
+    """Its tail was told in scores; the thresholds that were measured tell it in z."""
+    first = found.as_dict() | {"tail_scale": 0.02}
+    del first["tail_scale_z"], first["pooling"]
+    read = Calibration.from_dict(json.loads(json.dumps(first)))
+    assert read.pooling == 0
+    assert read.tail_scale_z == pytest.approx(found.tail_scale_z, rel=0.3)
+    assert read.thresholds == found.thresholds
 
 
 def test_identification_is_stricter_with_size_and_never_laxer_than_measured(found):

@@ -43,7 +43,9 @@ def sound(gallery: Gallery) -> dict[str, set[str]]:
     matched = gallery.search("people", MODEL, probe, 10_000)
     assert {match.subject for match in matched} == {name for name, media in found.items() if media}
     for match in matched:
-        assert match.similarity == pytest.approx(gallery.verify("people", match.subject, MODEL, probe), abs=1e-6)
+        assert match.similarity == pytest.approx(
+            gallery.verify("people", match.subject, MODEL, probe).similarity, abs=1e-6
+        )
     assert gallery.collection("people").subjects == len(found)
     return found
 

@@ -144,7 +144,7 @@ class GalleryModel(RuleBasedStateMachine):
     @rule(process=PROCESSES, name=NAMES, probe=PROBES)
     def verify(self, process: int, name: str, probe: np.ndarray) -> None:
         try:
-            similarity = self.processes[process].verify("people", name, MODEL, probe)
+            similarity = self.processes[process].verify("people", name, MODEL, probe).similarity
         except SubjectNotFound:
             assert name not in self.people
         except NoTemplate:

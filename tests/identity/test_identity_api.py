@@ -95,6 +95,24 @@ def test_a_stricter_rate_and_a_larger_gallery_raise_the_threshold(served: Served
     assert client.post(search, content=photo(ADA), params={"fpir": 0.3}).json()["threshold"] < among["threshold"]
 
 
+def test_a_subject_of_several_media_needs_a_higher_similarity(served: Served):
+    client = served.client
+    enrol(client, "ada", photo(ADA))
+    enrol(client, "bob", *[photo(BOB, take=t) for t in range(1, 5)])
+    found = client.post("/v1/collections/staff/search", content=photo(ADA, take=9)).json()
+    thresholds = {match["subject"]: match["threshold"] for match in found["matches"]}
+    assert thresholds["ada"] == found["threshold"] < thresholds["bob"]
+    verified = [
+        client.post(f"/v1/collections/staff/subjects/{who}/verify", content=photo(ADA, take=9)).json()
+        for who in ("ada", "bob")
+    ]
+    assert verified[0]["threshold"] < verified[1]["threshold"] == verified[1]["thresholds"]["0.001"]
+    two = [("photo", (f"{i}.png", photo(ADA, take=i), "image/png")) for i in (7, 8)]
+    pooled = client.post("/v1/collections/staff/subjects/ada/verify", files=two).json()
+    assert pooled["threshold"] > verified[0]["threshold"]
+    assert pooled["matched"]
+
+
 def test_which_face(served: Served):
     client, both = served.client, photo(ADA, BOB)
     assert enrol(client, "ada", both).status_code == 200  # the largest
