@@ -17,7 +17,8 @@ import torch
 
 from model import tasks
 from model.datasets import mixture
-from model.train import Recipe, Run, build, load_data, read_recipe, train
+from model.recipe import Recipe, load_data, read_recipe
+from model.train import Run, build, train
 
 _LOCAL = ("regions",)
 ALONE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

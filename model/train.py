@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, replace
 from math import cos, pi
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import distributed
@@ -27,88 +26,13 @@ from torch.optim import AdamW
 from tqdm import tqdm
 
 from model import checkpoint, tasks
-from model.datasets import archives, mixture, shared_dir, stream
+from model.datasets import shared_dir, stream
 from model.datasets.loaders import Batch, Mixture, prefetch
 from model.network import PRESETS, AllInOne
+from model.recipe import Recipe, load_data, read_recipe
 from model.tasks import LossConfig
 from model.trunk import load_teacher
 from model.validate import plot_curve, score, validate
-
-Precision = Literal["float32", "bfloat16"]
-_PRECISIONS = get_args(Precision)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A training run; a JSON file holds its fields."""
-
-    preset: str
-    data: dict[str, Any]
-    steps: int
-    start: str | None = None  # "teacher", the identity network the trunk starts from, or the path of a checkpoint
-    lr: float = 1e-3
-    shared_lr: float = 1e-4  # of the trunk
-    warmup: int = 200  # steps of rising rate
-    decay: int = 2000  # steps of cosine decay at the end; constant before
-    weight_decay: float = 1e-4
-    clip: float = 5.0  # largest gradient norm
-    ema: float = 0.999  # decay of the averaged weights, which are what validates and ships
-    age_switch: int = tasks.AGE_SWITCH  # step at which λ of Eq. 6 goes from 0 to age_lambda
-    age_lambda: float = 1.0
-    loss: dict[str, Any] = field(default_factory=dict)  # LossConfig
-    weights: dict[str, float] = field(default_factory=dict)  # of the tasks, Eq. 8
-    precision: Precision = "bfloat16"
-    validate_every: int = 1000
-    checkpoint_minutes: float = 10.0
-    seed: int = 0
-    accumulate: int = 1  # batches whose gradients make one step, on each device
-    workers: int = 0  # processes that make batches; 0: a thread
-    dropout: float = 0.0  # of the map that the deep branches read
-    only: list[str] = field(default_factory=list)  # tasks whose heads alone learn: fine-tuning; empty: all there is
-
-
-def read_recipe(path: Path) -> Recipe:
-    """A recipe from JSON. Raises ValueError naming unknown or missing fields and values that there are not."""
-    raw = json.loads(path.read_text())
-    if not isinstance(raw, dict):
-        raise ValueError(f"{path.name}: a recipe is a JSON object")
-    missing = {"preset", "data", "steps"} - set(raw)
-    if missing:
-        raise ValueError(f"{path.name}: missing fields {sorted(missing)}")
-    for part, given, known in (
-        ("", raw, {f.name for f in fields(Recipe)}),
-        ("loss.", raw.get("loss", {}), {f.name for f in fields(LossConfig)} - {"age_lambda"}),
-        ("weights.", raw.get("weights", {}), set(tasks.TASKS)),
-        ("data.", raw["data"], {f.name for f in fields(_data_config(raw["data"]))} - {"seed", "root", "fold"}),
-        ("only: ", raw.get("only", ()), set(tasks.TASKS)),
-        ("data.shares.", raw["data"].get("shares", {}), set(mixture.LOADERS)),
-    ):
-        if unknown := set(given) - known:
-            raise ValueError(f"{path.name}: unknown fields {sorted(part + name for name in unknown)}")
-    for name, allowed in (("preset", list(PRESETS)), ("precision", list(_PRECISIONS))):
-        if name in raw and raw[name] not in allowed:
-            raise ValueError(f"{path.name}: {name} must be one of {allowed}, not {raw[name]!r}")
-    if raw.get("start") not in (None, "teacher") and not str(raw["start"]).endswith(".safetensors"):
-        raise ValueError(f"{path.name}: start must be null, 'teacher' or a .safetensors file, not {raw['start']!r}")
-    if raw.get("accumulate", 1) < 1 or raw.get("workers", 0) < 0:
-        raise ValueError(f"{path.name}: accumulate is at least 1 and workers at least 0")
-    return Recipe(**raw)
-
-
-def _data_config(data: dict[str, Any]) -> type[mixture.MixtureConfig] | type[archives.ArchivesConfig]:
-    return archives.ArchivesConfig if "sets" in data else mixture.MixtureConfig
-
-
-def load_data(recipe: Recipe, root: Path | None = None, fold: int | None = None) -> mixture.Data:
-    """The recipe's data: archives below a folder (an FDDB fold left out), or the mixture of the cache.
-
-    Raises FileNotFoundError naming what is missing.
-    """
-    size = PRESETS[recipe.preset].input_size
-    if "sets" in recipe.data:
-        place = str(root) if root else None
-        return archives.load(archives.ArchivesConfig(**recipe.data, seed=recipe.seed, root=place, fold=fold), size)
-    return mixture.load(mixture.MixtureConfig(**recipe.data, seed=recipe.seed), size)
 
 
 class Run:

@@ -7,8 +7,9 @@ import torch
 
 from model import tasks
 from model.network import AllInOne, NetworkConfig
+from model.recipe import Recipe
 from model.tasks import LossConfig
-from model.train import Recipe, Run
+from model.train import Run
 from tests.conftest import TINY
 
 NAN = float("nan")

@@ -15,7 +15,8 @@ from model import checkpoint, landmarks, tasks
 from model import train as training
 from model.datasets.mixture import Data, MixtureConfig, load
 from model.network import PRESETS, AllInOne, NetworkConfig
-from model.train import Recipe, Run, build, read_recipe, train
+from model.recipe import Recipe, read_recipe
+from model.train import Run, build, train
 from model.validate import score, validate
 from tests.conftest import TINY
 

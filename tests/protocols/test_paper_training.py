@@ -19,7 +19,8 @@ from model.datasets import archives as sets
 from model.datasets import celeba, stream
 from model.datasets.marks import read_marks, write_marks
 from model.network import PRESETS, AllInOne
-from model.train import Recipe, Run, build, read_recipe
+from model.recipe import Recipe, read_recipe
+from model.train import Run, build
 from tests.conftest import TINY
 from tests.protocols import archives
 
