@@ -22,7 +22,7 @@ from service.gallery.redis import RedisStore
 from service.gallery.scatter import Scattered
 from service.vault import Vault
 from tests.identity.people import DIMENSION, MASTER, MODEL, RedisServer, redis_server
-from tests.service.test_command import free_port
+from tests.queue.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 [STATEFUL_SET] = [
