@@ -245,6 +245,7 @@ def test_a_worker_has_its_build_of_torch(built: Path, redis_url: str, target: st
         assert "no CUDA device is there" in done.stderr
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_where_there_is_no_gpu_the_cuda_worker_ends_with_a_line_and_is_never_ready(redis_url: str):
     image = STAGES["worker-cuda"].last("ENV").values()

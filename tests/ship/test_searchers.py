@@ -33,6 +33,8 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMAND = STATEFUL_SET["spec"]["template"]["spec"]["containers"][0]["command"]
 PEOPLE = 60
 
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedisServer]:
