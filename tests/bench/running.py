@@ -34,10 +34,15 @@ def service(workers: int, idle: bool, **env: str) -> Iterator[tuple[str, list[st
                 there = {"FACE_METRICS_PORT": metrics[-1].rpartition(":")[2], "OMP_NUM_THREADS": threads}
                 stack.enter_context(_started(sys.executable, *what, "worker", **env | there))
         else:
-            stack.enter_context(_started(sys.executable, *what, "serve", **env))
+            stack.enter_context(_started(sys.executable, *what, "serve", **env | all_cores()))
         for place in metrics:
             _wait_ready(place)
         yield url, metrics
+
+
+def all_cores() -> dict[str, str]:
+    """The environment in which the model takes all of them, whatever this process is to take."""
+    return {"OMP_NUM_THREADS": str(os.cpu_count() or 1)}
 
 
 def cpu_seconds() -> dict[str, float]:
