@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -81,6 +82,11 @@ def redis_server(*options: str, env: dict[str, str] | None = None) -> Iterator[R
             server.stop(signal.SIGKILL)
 
 
+def browser(**settings: Any) -> httpx.Client:
+    """A client with as many connections as are wanted; certificates, which take a while to read, are not."""
+    return httpx.Client(timeout=60, verify=False, limits=httpx.Limits(max_connections=None), **settings)
+
+
 @dataclass
 class Started:
     """A process, its URL if it has one, and what it wrote."""
@@ -88,7 +94,7 @@ class Started:
     process: BaseProcess
     log: Path
     url: str = ""
-    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60))
+    client: httpx.Client = field(default_factory=browser)
 
     def kill(self) -> None:
         """kill -9."""
@@ -107,6 +113,10 @@ class Started:
     def get(self, path: str) -> httpx.Response:
         """A GET."""
         return self.client.get(f"{self.url}{path}")
+
+    def post(self, path: str, **arguments: Any) -> httpx.Response:
+        """A POST; from any thread, on a connection of the client's."""
+        return self.client.post(f"{self.url}{path}", **arguments)
 
     def ready(self) -> bool:
         """Whether /readyz says yes."""

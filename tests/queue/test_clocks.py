@@ -19,7 +19,7 @@ import pytest
 
 from service.broker.clock import RedisClock
 from tests.queue.device import photo
-from tests.queue.processes import Processes, RedisServer, free_port, redis_server, until
+from tests.queue.processes import Processes, RedisServer, browser, free_port, redis_server, until
 
 SOURCE = Path(__file__).with_name("clock.c")
 HALF_AN_HOUR = 1800
@@ -57,7 +57,7 @@ def clock(tmp_path: Path) -> Clock:
 
 def ask(url: str, number: int, crowd: ThreadPoolExecutor, body: bytes, between: Callable[[], None]) -> Counter[int]:
     """Status codes of requests, some of which are under way when something happens."""
-    with httpx.Client(base_url=url, timeout=60) as client:
+    with browser(base_url=url) as client:
         found = [crowd.submit(client.post, "/v1/faces", content=body) for _ in range(number)]
         between()
         return Counter(one.result().status_code for one in found)
@@ -78,7 +78,7 @@ def test_redis_clock_jumps_ahead_and_back(
         workers = [processes.worker(weights, FACE_TEST_SECONDS="0.2", **settings) for _ in range(2)]
         until(lambda: all(started.ready() for started in (*apis, *workers)))
         url = apis[0].url
-        job = httpx.post(f"{url}/v1/jobs", files=[("f", photo("grey"))] * 16).headers["Location"]
+        job = apis[0].post("/v1/jobs", files=[("f", photo("grey"))] * 16).headers["Location"]
         until(lambda: apis[0].get(job).json()["done"] > 1)
 
         def jump(seconds: int) -> None:

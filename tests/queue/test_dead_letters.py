@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 
 from service.__main__ import main
@@ -36,9 +35,7 @@ def test_they_are_listed_replayed_and_dropped(
         until(lambda worker=worker: worker.ready() and api.ready())
         spare = processes.worker(weights, FACE_QUEUE_DELIVERIES="1")
         until(spare.ready)
-        answer = httpx.post(
-            f"{api.url}/v1/faces", content=photo("red"), headers={"X-Request-ID": f"r{number}"}, timeout=60
-        )
+        answer = api.post("/v1/faces", content=photo("red"), headers={"X-Request-ID": f"r{number}"})
         assert answer.json()["code"] == "worker_lost"
         for started in (worker, spare):
             started.kill()

@@ -26,7 +26,7 @@ from service.metrics import Metrics
 from service.webhooks import Webhooks
 from service.worker import Worker, running
 from tests.queue.device import Device, photo
-from tests.queue.processes import Processes, RedisServer, until
+from tests.queue.processes import Processes, RedisServer, browser, until
 from tests.service.serving import serve
 
 README = Path(__file__).parents[2] / "README.md"
@@ -87,7 +87,7 @@ def client(
             processes.worker(weights),
         )
         until(lambda: worker.ready() and api.ready())
-        with httpx.Client(base_url=api.url, timeout=60) as client:
+        with browser(base_url=api.url) as client:
             yield client
         processes.stop()
         return
@@ -279,7 +279,7 @@ def test_another_process_goes_on_with_the_job_of_one_that_was_killed(
     first, second = processes.api(), processes.api()
     worker = processes.worker(weights, FACE_TEST_SECONDS="0.2", FACE_BATCH_IMAGES="1")
     until(lambda: worker.ready() and first.ready() and second.ready())
-    with httpx.Client(base_url=first.url, timeout=60) as client:
+    with browser(base_url=first.url) as client:
         where = start(client, archive(**{f"{n}": photo("grey") for n in range(30)})).headers["Location"]
         until(lambda: client.get(where).json()["done"] > 2)
     first.kill()

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.queue.device import photo
-from tests.queue.processes import PREFIX, Processes, RedisServer, Started, until
+from tests.queue.processes import PREFIX, Processes, RedisServer, Started, browser, until
 
 NOTHING = {"jobs": 0, "pending": 0, "bytes": 0, "answers": 0}
 
@@ -31,7 +31,7 @@ def ask(api: Started, number: int, threads: int = 16, colour: str = "grey") -> C
     body = photo(colour, 64)
 
     def one(share: int) -> list[int]:
-        with httpx.Client(timeout=60) as client:
+        with browser() as client:
             return [client.post(f"{api.url}/v1/faces", content=body).status_code for _ in range(share)]
 
     with ThreadPoolExecutor(threads) as pool:
@@ -67,7 +67,7 @@ def test_a_full_queue_refuses_at_once_and_answers_what_it_took(
     until(lambda: api.ready() and worker.ready())
 
     def post(colour: str) -> httpx.Response:
-        return httpx.post(f"{api.url}/v1/faces", content=photo(colour), timeout=60)
+        return api.post("/v1/faces", content=photo(colour))
 
     with ThreadPoolExecutor(8) as pool:
         accepted = [pool.submit(post, "blue") for _ in range(8)]
@@ -76,7 +76,7 @@ def test_a_full_queue_refuses_at_once_and_answers_what_it_took(
         assert not all(job.done() for job in accepted), "it did not wait for the work of others"
         assert (refused.status_code, refused.json()["code"]) == (429, "queue_full")
         assert int(refused.headers["Retry-After"]) >= 1
-        several = httpx.post(f"{api.url}/v1/faces", files=[("f", photo("grey"))] * 9, timeout=60)
+        several = api.post("/v1/faces", files=[("f", photo("grey"))] * 9)
         assert several.status_code == 429, "all of a request or nothing"
         assert [job.result().status_code for job in accepted] == [200] * 8
     assert figure(api.get("/metrics").text, 'face_rejected_total{reason="queue_full"}') == 2
@@ -91,9 +91,9 @@ def test_request_ids_reach_the_worker_and_logs_hold_nothing_of_the_photo(
     until(lambda: api.ready() and worker.ready())
     files = {"file": ("Ada Lovelace.png", photo("grey"), "image/png")}
     marked = {"X-Request-ID": "from-the-edge"}
-    assert httpx.post(f"{api.url}/v1/faces", files=files, headers=marked).status_code == 200
+    assert api.post("/v1/faces", files=files, headers=marked).status_code == 200
     files = {"file": ("Ada Lovelace.png", photo("green"), "image/png")}
-    assert httpx.post(f"{api.url}/v1/faces", files=files, headers=marked).status_code == 500
+    assert api.post("/v1/faces", files=files, headers=marked).status_code == 500
     lines = [json.loads(line) for line in worker.log.read_text().splitlines()]
     seen = [line for line in lines if "from-the-edge" in line.get("request_ids", [])]
     assert {line["message"] for line in seen} == {"batch done", "a step of the analysis failed"}

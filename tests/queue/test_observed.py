@@ -68,7 +68,7 @@ def test_spans_of_a_request_reach_from_the_edge_to_the_worker(
     until(lambda: api.ready() and worker.ready())
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     headers = {"traceparent": parent, "X-Request-ID": "seen"}
-    assert httpx.post(f"{api.url}/v1/faces", content=photo("grey"), headers=headers, timeout=60).status_code == 200
+    assert api.post("/v1/faces", content=photo("grey"), headers=headers).status_code == 200
 
     def spans() -> dict[str, object]:
         found = {}
@@ -112,7 +112,7 @@ def test_a_stock_prometheus_scrapes_under_load_and_its_rules_evaluate(
     try:
         with ThreadPoolExecutor(8) as crowd:
             for _ in range(80):
-                crowd.submit(httpx.post, f"{api.url}/v1/faces", content=photo("grey"), timeout=60)
+                crowd.submit(api.post, "/v1/faces", content=photo("grey"))
 
         def found(query: str) -> dict[str, float]:
             try:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
-import httpx
 import msgpack
 import numpy as np
 import pytest
@@ -110,12 +109,12 @@ def test_the_whole_way_with_a_queue_key(
     workers = [processes.worker(weights, FACE_QUEUE_KEY=TEXT, FACE_QUEUE_DELIVERIES="1") for _ in range(2)]
     until(lambda: api.ready() and all(worker.ready() for worker in workers))
     photo, deadly = noise("grey", 65), noise("red", 66)
-    assert httpx.post(f"{api.url}/v1/faces", content=photo, timeout=60).json()["faces"] == []
-    where = httpx.post(f"{api.url}/v1/jobs", content=photo, timeout=60).headers["Location"]
+    assert api.post("/v1/faces", content=photo).json()["faces"] == []
+    where = api.post("/v1/jobs", content=photo).headers["Location"]
     until(lambda: api.get(where).json()["status"] == "done")
     [row] = api.get(where).json()["results"]
     assert row["analysis"]["faces"] == []
-    assert httpx.post(f"{api.url}/v1/faces", content=deadly, timeout=60).json()["code"] == "worker_lost"
+    assert api.post("/v1/faces", content=deadly).json()["code"] == "worker_lost"
     assert not shown(kept, photo)
     assert not shown(kept, deadly)
 
