@@ -32,6 +32,7 @@ from service.api import compare, faces, gallery, identify, jobs, keys, media, sy
 from service.audit import AuditLog
 from service.broker import ApiSide
 from service.config import Settings
+from service.gallery import InvalidName
 from service.gallery.opening import Opening
 from service.gallery.tending import tend
 from service.jobs.opening import open_jobs
@@ -243,6 +244,9 @@ class Guard:
             if body.announced > self._max_bytes:
                 self._metrics.rejected.labels(errors.BodyTooLarge.code).inc()
                 await problem(scope, body.too_large())(scope, receive, send_seen)
+            elif not gallery.names_in(scope["raw_path"]):
+                self._metrics.rejected.labels(InvalidName.code).inc()
+                await problem(scope, InvalidName())(scope, receive, send_seen)
             else:
                 await self._app(scope, body.receive, send_seen)
         except ClientDisconnect:

@@ -227,8 +227,8 @@ def _as(kind: type[Body]) -> Callable[[httpx.Response], Body]:
 
 
 def _path(collection: str, subject: str | None = None) -> str:
-    if "/" in collection or "/" in (subject or "") or not collection or subject == "":
-        raise FaceError(0, "invalid_name", "over HTTP a name is not empty and holds no /")
+    if any(name in ("", ".", "..") or "/" in name for name in (collection, subject) if name is not None):
+        raise FaceError(0, "invalid_name", "a name is not empty, no . or .., and holds no /")
     base = f"/v1/collections/{quote(collection, safe='')}"
     return base if subject is None else f"{base}/subjects/{quote(subject, safe='')}"
 

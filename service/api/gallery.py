@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -50,6 +51,15 @@ TEMPLATE = {"template": Template.model_json_schema()}
 async def stored(request: Request, work: Callable[[Gallery], Done]) -> Done:
     """Does something with the gallery, in a thread. Raises StorageUnavailable, VaultLocked and what it raises."""
     return await asyncio.to_thread(lambda: work(request.app.state.opening.gallery))
+
+
+def names_in(raw_path: bytes) -> bool:
+    """Whether a path's names come through: a quoted / would make it another resource's, and not all bytes are UTF-8."""
+    try:
+        unquote_to_bytes(raw_path).decode()
+    except UnicodeDecodeError:
+        return False
+    return b"%2f" not in raw_path.lower()
 
 
 async def serving(request: Request, collection: str) -> Scoring:

@@ -103,9 +103,9 @@ class LowQuality(ServiceError):
 
 
 class InvalidName(ServiceError):
-    """A name is empty, too long or holds control characters."""
+    """A name is empty, too long, or cannot be part of an URL's path."""
 
-    status, code, title = 422, "invalid_name", "Names are 1 to 256 bytes without control characters"
+    status, code, title = 422, "invalid_name", "Names are 1 to 256 bytes without / and control characters, not . or .."
 
 
 class InvalidSubject(ServiceError):

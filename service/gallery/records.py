@@ -97,7 +97,8 @@ def check_name(name: str) -> None:
         size = len(name.encode())
     except UnicodeEncodeError as error:
         raise InvalidName from error
-    if not 0 < size <= MAX_NAME or any(ord(character) < 32 or ord(character) == 127 for character in name):
+    odd = any(character == "/" or ord(character) < 32 or ord(character) == 127 for character in name)
+    if not 0 < size <= MAX_NAME or odd or name in (".", ".."):
         raise InvalidName
 
 
