@@ -1,7 +1,8 @@
 """python -m model.calibrate: thresholds and probabilities of a checkpoint's scores, from people it was not trained on.
 
-Without --photos it takes CelebA's validation people (train side, held out of all training) and checks the result on the
-test people; with --photos DIR a customer's own, DIR/PERSON/PHOTO, the largest face of each.
+Without --photos it takes CelebA's validation people (train side, held out of all training; the triplet embedding's step
+was not chosen on them, the network's own was) and checks the result on the test people; with --photos DIR a customer's
+own, DIR/PERSON/PHOTO, the largest face of each.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from model import checkpoint, identity
 from model.calibration import Calibration, all_pairs, calibrate
@@ -28,25 +30,44 @@ BATCH = 16
 Vectors = NDArray[np.float32]
 
 
-def folder_descriptors(analyzer: Analyzer, folder: Path) -> tuple[Vectors, NDArray[np.int64], list[Path]]:
-    """Descriptors [N, 512] and person numbers [N] of folder/PERSON/PHOTO; and the photos without a face.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Folder:
+    """Descriptors [N, 512] and person numbers [N] of people's photos; which photos show no face, which are none."""
 
-    Raises FileNotFoundError for a folder without photos, ValueError for a photo that cannot be decoded.
+    descriptors: Vectors
+    subjects: NDArray[np.int64]
+    faceless: list[Path]
+    broken: list[Path]
+
+
+def read_folder(analyzer: Analyzer, folder: Path) -> Folder:
+    """The largest face of each folder/PERSON/PHOTO; a photo that cannot be read, or shows nobody, is put aside.
+
+    Raises FileNotFoundError when there is no photo, ValueError when there is no face.
     """
     people = [d for d in sorted(folder.iterdir()) if d.is_dir()] if folder.is_dir() else []
     photos = [(n, p) for n, d in enumerate(people) for p in sorted(d.iterdir()) if p.suffix.lower() in PHOTOS]
     if not photos:
         raise FileNotFoundError(f"no photos in {folder}: they lie in one folder for each person")
-    rows, numbers, empty = [], [], []
-    for start in range(0, len(photos), BATCH):
-        group = photos[start : start + BATCH]
-        for (number, path), faces in zip(group, analyzer.analyze([read_photo(p) for _, p in group]), strict=True):
+    rows: list[Vectors] = []
+    numbers: list[int] = []
+    faceless, broken = [], []
+    for start in tqdm(range(0, len(photos), BATCH), "describe", unit="batch", disable=None):
+        group = []
+        for number, path in photos[start : start + BATCH]:
+            try:
+                group.append((number, path, read_photo(path)))
+            except (OSError, ValueError):
+                broken.append(path)
+        for (number, path, _), faces in zip(group, analyzer.analyze([p for _, _, p in group]), strict=True):
             if len(faces):
                 rows.append(faces.descriptor[0].cpu().float().numpy())
                 numbers.append(number)
             else:
-                empty.append(path)
-    return np.array(rows, np.float32).reshape(-1, 512), np.array(numbers, np.int64), empty
+                faceless.append(path)
+    if not rows:
+        raise ValueError(f"no face in any of {len(photos)} photos")
+    return Folder(np.array(rows, np.float32), np.array(numbers, np.int64), faceless, broken)
 
 
 def summary(found: Calibration, checked: tuple[Vectors, NDArray[np.int64]] | None = None) -> str:
@@ -75,28 +96,33 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu")
     chosen = parser.parse_args(words)
     try:
-        loaded = checkpoint.load(chosen.weights)
-        compared, checked = identity.of(dataclasses.replace(loaded, config={})), None
-        if chosen.photos:
-            analyzer = Analyzer(AnalyzerConfig(chosen.weights, chosen.device))
-            descriptors, subjects, empty = folder_descriptors(analyzer, chosen.photos)
-            for path in empty:
-                sys.stderr.write(f"no face: {path}\n")
-        else:
-            people = celeba_people(loaded, chosen.device)
-            val, test = people.of("val"), people.of("test")
-            descriptors, subjects = val.descriptors, val.subjects
-            checked = compared.vectors(torch.from_numpy(test.descriptors)), test.subjects
-        found = calibrate(compared.vectors(torch.from_numpy(descriptors)), subjects, compared.score)
-    except (FileNotFoundError, ValueError) as error:
+        _calibrate(chosen)
+    except (OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    return 0
+
+
+def _calibrate(chosen: argparse.Namespace) -> None:
+    loaded = checkpoint.load(chosen.weights)
+    compared, checked = identity.of(dataclasses.replace(loaded, config={})), None
+    if chosen.photos:
+        own = read_folder(Analyzer(AnalyzerConfig(chosen.weights, chosen.device)), chosen.photos)
+        for words, paths in (("no face", own.faceless), ("cannot be read", own.broken)):
+            for path in paths:
+                sys.stderr.write(f"{words}: {path}\n")
+        descriptors, subjects = own.descriptors, own.subjects
+    else:
+        people = celeba_people(loaded, chosen.device)
+        val, test = people.of("val"), people.of("test")
+        descriptors, subjects = val.descriptors, val.subjects
+        checked = compared.vectors(torch.from_numpy(test.descriptors)), test.subjects
+    found = calibrate(compared.vectors(torch.from_numpy(descriptors)), subjects, compared.score)
     sys.stdout.write(summary(found, checked) + "\n")
     if chosen.json:
         identity.write_calibration(chosen.json, loaded.digest, found)
     if chosen.out:
         checkpoint.save(chosen.out, {}, {"calibration": found.as_dict()})
-    return 0
 
 
 if __name__ == "__main__":

@@ -187,7 +187,11 @@ def calibrate(
     pairs = all_pairs(vectors, subjects, keep=2 * max(rates))
     if min(rates) * pairs.impostor_pairs < 10:
         needed = math.ceil(10 / min(rates))
-        raise ValueError(f"{pairs.impostor_pairs} pairs of different people; a rate of {min(rates):g} needs {needed}")
+        raise ValueError(
+            f"{pairs.impostor_pairs:,} pairs of photos of different people; "
+            f"a false accept rate of {min(rates):g} needs {needed:,}: "
+            f"some {math.ceil(math.sqrt(2.1 * needed))} photos of many people"
+        )
     values = _quantiles(pairs, np.ones(len(pairs.photos)), rates)
     rng = np.random.default_rng(seed)
     people = len(pairs.photos)

@@ -184,7 +184,7 @@ def test_the_same_photos_give_the_same_calibration_and_it_travels_as_json(found)
     [
         (np.eye(4), np.arange(4), "two photos"),
         (np.eye(4), np.zeros(4), "two people"),
-        (*people(10, 3, 0), "a rate of 0.0001 needs"),
+        (*people(10, 3, 0), "a false accept rate of 0.0001 needs 100,000"),
     ],
 )
 def test_too_few_people_are_refused(vectors, subjects, words):

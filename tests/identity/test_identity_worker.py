@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from model import calibrate, checkpoint, identity, tpe
+from model import checkpoint, identity, tpe
 from model.pipeline import Analyzer, AnalyzerConfig
 from service.analysis import load_analyzer
 from service.config import Settings
@@ -84,14 +84,6 @@ def test_an_own_calibration_is_for_its_model_only(weights: Path, tiny_checkpoint
     identity.write_calibration(path, checkpoint.load(weights).digest, calibration())
     with pytest.raises(ValueError, match="score"):
         identity.of(checkpoint.load(weights), path)
-
-
-def test_too_few_own_photos_are_refused(tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    (tmp_path / "ada").mkdir()
-    words = ["--weights", str(tiny_checkpoint), "--photos", str(tmp_path), "--json", str(tmp_path / "own.json")]
-    assert calibrate.main(words) == 1
-    assert "no photos" in capsys.readouterr().err
-    assert not (tmp_path / "own.json").exists()
 
 
 def test_a_template_is_what_the_model_makes_of_the_face(served: Served, weights: Path, astronaut_png: bytes):
