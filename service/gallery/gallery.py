@@ -12,12 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from service import gallery as types
 from service.gallery import WHOLE, Collection, Match, Medium, NewMedium, Page, Part, Policy, Receipt, Subject, Vector
 from service.gallery import records as checks
 from service.gallery.indices import Indices, Nearest
+from service.gallery.matching import best, match
 from service.gallery.records import Head
 from service.gallery.sealed import Handle, SealedStore
 from service.gallery.store import Store
@@ -26,8 +25,6 @@ from service.vault import Vault
 
 ATTEMPTS = 200
 """Times a change begins again before it gives up."""
-SPARE = 8
-"""Candidates beyond those asked for, which the index's rounding may have put behind."""
 
 
 class Gallery:
@@ -69,7 +66,7 @@ class Gallery:
             made = self.sealed.create(Head(name, model, dimension, now, policy or Policy(), now), staged=False)
             if made is not None:
                 return self._described(made), True
-        _check_model(handle, model)
+        checks.check_model(handle.head, model)
         return self._described(handle), False
 
     def collection(self, name: str) -> Collection:
@@ -164,7 +161,7 @@ class Gallery:
         now = self._clock()
 
         def change(handle: Handle, old: Subject | None) -> Subject:
-            _check_model(handle, model)
+            checks.check_model(handle.head, model)
             if old is None and not create:
                 raise types.SubjectNotFound
             found, policy = old or self._new(handle, subject), handle.head.policy
@@ -208,7 +205,7 @@ class Gallery:
         """The subject's template float32 [D] of unit length. Raises ModelMismatch, NoTemplate, SubjectNotFound."""
 
         def find(handle: Handle) -> Vector:
-            _check_model(handle, model)
+            checks.check_model(handle.head, model)
             vector = self.sealed.template(handle, self.sealed.row(handle, subject))
             if vector is None:
                 raise types.NoTemplate
@@ -220,11 +217,11 @@ class Gallery:
         """A probe [D] against one subject. Raises as `template`, InvalidSubject for an unfit probe."""
 
         def find(handle: Handle) -> Match:
-            _check_model(handle, model)
+            checks.check_model(handle.head, model)
             found = self.sealed.read(handle, self.sealed.row(handle, subject))
             if found.template is None:
                 raise types.NoTemplate
-            return _match(found, found.template, checks.unit(probe, handle.head.dimension))
+            return match(found, found.template, checks.unit(probe, handle.head.dimension))
 
         return self.sealed.on(collection, find)
 
@@ -236,14 +233,8 @@ class Gallery:
         """
 
         def find(handle: Handle) -> list[Match]:
-            _check_model(handle, model)
-            wanted, size = checks.unit(probe, handle.head.dimension), self.nearest.caught_up(handle)
-            reach = count + SPARE
-            while True:
-                matches = self._matches(handle, self.nearest.serials(handle, wanted, reach), wanted)
-                if len(matches) >= count or reach >= size:
-                    return matches[:count]
-                reach *= 4  # many of the best are gone by now
+            checks.check_model(handle.head, model)
+            return best(self.sealed, self.nearest, handle, checks.unit(probe, handle.head.dimension), count)
 
         return self.sealed.on(collection, find)
 
@@ -304,27 +295,5 @@ class Gallery:
         now = self._clock()
         return Subject(name, {}, now, now, None, None, handle.head.model, (), None)
 
-    def _matches(self, handle: Handle, serials: list[int], probe: Vector) -> list[Match]:
-        """Candidates as they stand in the store now, scored in full precision, best first."""
-        matches = []
-        for row in self._store.rows_by_serial(handle.id, serials):
-            subject = None if self.sealed.over(row) else self.sealed.read(handle, row)
-            if subject is not None and subject.template is not None:
-                matches.append(_match(subject, subject.template, probe))
-        return sorted(matches, key=lambda match: (-match.similarity, match.subject))
-
     def _receipt(self, subjects: int, media: int = 0, photos: int = 0) -> Receipt:
         return Receipt(secrets.token_hex(8), self._clock(), subjects, media, photos)
-
-
-def _match(subject: Subject, template: Vector, probe: Vector) -> Match:
-    similarity, media = float(np.clip(probe @ template, -1, 1)), sum(medium.used for medium in subject.media)
-    return Match(subject.id, similarity, media, subject.metadata)
-
-
-def _check_model(handle: Handle, model: str) -> None:
-    if handle.head.model != model:
-        raise types.ModelMismatch(
-            f"the collection's templates are of model {handle.head.model[:12]}, this one is {model[:12]}: "
-            "re-enrol the collection from its kept photos, enrol its people again in a new one, or serve its own model"
-        )

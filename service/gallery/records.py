@@ -19,6 +19,7 @@ from service.gallery import (
     InvalidName,
     InvalidSubject,
     Medium,
+    ModelMismatch,
     NewMedium,
     Policy,
     Subject,
@@ -100,6 +101,15 @@ def check_name(name: str) -> None:
     odd = any(character == "/" or ord(character) < 32 or ord(character) == 127 for character in name)
     if not 0 < size <= MAX_NAME or odd or name in (".", ".."):
         raise InvalidName
+
+
+def check_model(head: Head, model: str) -> None:
+    """Raises ModelMismatch when a collection's templates are another model's."""
+    if head.model != model:
+        raise ModelMismatch(
+            f"the collection's templates are of model {head.model[:12]}, this one is {model[:12]}: "
+            "re-enrol the collection from its kept photos, enrol its people again in a new one, or serve its own model"
+        )
 
 
 def check_metadata(metadata: Mapping[str, Any]) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
 from collections.abc import Collection as Several
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from service.gallery import StorageFull, StorageUnavailable
+from service.gallery.sqlite_file import SqliteFile
 from service.gallery.store import Changes, CollectionRow, SubjectRow
 
 REMEMBERED = 100_000
 """Deletions of a collection that others can catch up with; who is further behind reads everything anew."""
-BUSY_SECONDS = 10.0
 STEP = 4096
 """Rows read at once."""
 _SCHEMA = """
@@ -47,42 +43,31 @@ class SqliteStore:
     """
 
     def __init__(self, path: Path, max_pages: int | None = None) -> None:
-        self._path, self._max_pages = path, max_pages
-        self._idle: list[sqlite3.Connection] = []
-        self._lock = threading.Lock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        except OSError as error:
-            raise StorageUnavailable("the gallery's file cannot be opened") from error
-        with self._connection() as connection:
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
+        self._file = SqliteFile(path, _SCHEMA, max_pages)
 
     # -- small values -------------------------------------------------------------------------------------------------
 
     def record(self, name: str) -> bytes | None:
         """See Store."""
-        with self._connection() as connection:
+        with self._file.connection() as connection:
             row = connection.execute("SELECT value FROM records WHERE name = ?", (name,)).fetchone()
         return row[0] if row else None
 
     def records(self, prefix: str) -> dict[str, bytes]:
         """See Store."""
-        with self._connection() as connection:
+        with self._file.connection() as connection:
             query = "SELECT name, value FROM records WHERE substr(name, 1, ?) = ?"
             return dict(connection.execute(query, (len(prefix), prefix)).fetchall())
 
     def put_record(self, name: str, value: bytes, only_new: bool = False) -> bool:
         """See Store."""
         how = "IGNORE" if only_new else "REPLACE"
-        with self._write() as connection:
+        with self._file.write() as connection:
             return connection.execute(f"INSERT OR {how} INTO records VALUES (?, ?)", (name, value)).rowcount > 0  # noqa: S608
 
     def delete_record(self, name: str) -> bool:
         """See Store."""
-        with self._write() as connection:
+        with self._file.write() as connection:
             return connection.execute("DELETE FROM records WHERE name = ?", (name,)).rowcount > 0
 
     # -- collections --------------------------------------------------------------------------------------------------
@@ -90,7 +75,7 @@ class SqliteStore:
     def create(self, row: CollectionRow) -> bool:
         """See Store."""
         values = (row.id, row.tag, row.key, row.head, row.version)
-        with self._write() as connection:
+        with self._file.write() as connection:
             done = connection.execute(
                 f"INSERT OR IGNORE INTO collections ({_COLLECTION}) VALUES (?, ?, ?, ?, ?)",  # noqa: S608
                 values,
@@ -99,24 +84,24 @@ class SqliteStore:
 
     def collection(self, tag: bytes) -> CollectionRow | None:
         """See Store."""
-        with self._connection() as connection:
+        with self._file.connection() as connection:
             row = connection.execute(f"SELECT {_COLLECTION} FROM collections WHERE tag = ?", (tag,)).fetchone()  # noqa: S608
         return CollectionRow(*row) if row else None
 
     def collections(self, after: bytes, limit: int) -> list[CollectionRow]:
         """See Store."""
         query = f"SELECT {_COLLECTION} FROM collections WHERE tag > ? ORDER BY tag LIMIT ?"  # noqa: S608
-        with self._connection() as connection:
+        with self._file.connection() as connection:
             return [CollectionRow(*row) for row in connection.execute(query, (after, limit))]
 
     def all_collections(self) -> list[CollectionRow]:
         """See Store."""
-        with self._connection() as connection:
+        with self._file.connection() as connection:
             return [CollectionRow(*r) for r in connection.execute(f"SELECT {_COLLECTION} FROM collections")]  # noqa: S608
 
     def publish(self, collection: bytes, tag: bytes, replacing: CollectionRow | None = None) -> bool:
         """See Store."""
-        with self._write() as connection:
+        with self._file.write() as connection:
             if replacing is not None:
                 same = (replacing.id, replacing.version, replacing.key)
                 gone = connection.execute("DELETE FROM collections WHERE id = ? AND version = ? AND key = ?", same)
@@ -127,26 +112,26 @@ class SqliteStore:
                 connection.rollback()
                 return False
         if replacing is not None:
-            self._scrub_if_possible()
+            self._file.scrub_if_possible()
         return True
 
     def set_key(self, collection: bytes, old: bytes, new: bytes) -> bool:
         """See Store."""
-        with self._write() as connection:
+        with self._file.write() as connection:
             values = (new, collection, old)
             return connection.execute("UPDATE collections SET key = ? WHERE id = ? AND key = ?", values).rowcount > 0
 
     def delete_collection(self, collection: bytes) -> bool:
         """See Store."""
-        with self._write() as connection:
+        with self._file.write() as connection:
             done = connection.execute("DELETE FROM collections WHERE id = ?", (collection,)).rowcount > 0
-        self._scrub_if_possible()
+        self._file.scrub_if_possible()
         return done
 
     def count(self, collection: bytes) -> int:
         """See Store."""
         query = "SELECT count(*) FROM subjects INDEXED BY subject_versions WHERE collection = ?"
-        with self._connection() as connection:
+        with self._file.connection() as connection:
             return int(connection.execute(query, (collection,)).fetchone()[0])
 
     # -- subjects -----------------------------------------------------------------------------------------------------
@@ -154,20 +139,20 @@ class SqliteStore:
     def row(self, collection: bytes, tag: bytes) -> SubjectRow | None:
         """See Store."""
         query = f"SELECT {_ROW} FROM subjects WHERE collection = ? AND tag = ?"  # noqa: S608
-        with self._connection() as connection:
+        with self._file.connection() as connection:
             row = connection.execute(query, (collection, tag)).fetchone()
         return SubjectRow(*row) if row else None
 
     def rows(self, collection: bytes, after: bytes, limit: int) -> list[SubjectRow]:
         """See Store."""
         query = f"SELECT {_ROW} FROM subjects WHERE collection = ? AND tag > ? ORDER BY tag LIMIT ?"  # noqa: S608
-        with self._connection() as connection:
+        with self._file.connection() as connection:
             return [SubjectRow(*row) for row in connection.execute(query, (collection, after, limit))]
 
     def rows_by_serial(self, collection: bytes, serials: Several[int]) -> list[SubjectRow]:
         """See Store."""
         query = f"SELECT {_ROW} FROM subjects WHERE serial = ? AND collection = ?"  # noqa: S608
-        with self._connection() as connection:
+        with self._file.connection() as connection:
             found = [connection.execute(query, (serial, collection)).fetchone() for serial in serials]
         return [SubjectRow(*row) for row in found if row]
 
@@ -175,7 +160,7 @@ class SqliteStore:
         self, collection: bytes, row: SubjectRow, photos: Mapping[bytes, bytes], drop_photos: Several[bytes] = ()
     ) -> int | None:
         """See Store."""
-        with self._write() as connection:
+        with self._file.write() as connection:
             version = self._next_version(connection, collection)
             serial = None if version is None else self._put_row(connection, collection, version, row)
             if serial is None:
@@ -186,7 +171,7 @@ class SqliteStore:
             kept = [(serial, medium, photo) for medium, photo in photos.items()]
             connection.executemany("INSERT OR REPLACE INTO photos VALUES (?, ?, ?)", kept)
         if drop_photos:
-            self._scrub_if_possible()
+            self._file.scrub_if_possible()
         return version
 
     @staticmethod
@@ -209,7 +194,7 @@ class SqliteStore:
 
     def delete(self, collection: bytes, tag: bytes, version: int | None = None) -> bool:
         """See Store."""
-        with self._write() as connection:
+        with self._file.write() as connection:
             query = "DELETE FROM subjects WHERE collection = ? AND tag = ? AND version = ifnull(?, version)"
             rows = connection.execute(f"{query} RETURNING serial", (collection, tag, version)).fetchall()
             if not rows:
@@ -221,7 +206,7 @@ class SqliteStore:
             if now > REMEMBERED and connection.execute(forgotten, (collection, now - REMEMBERED)).rowcount:
                 floor = "UPDATE collections SET floor = ? WHERE id = ?"
                 connection.execute(floor, (now - REMEMBERED, collection))
-        self._scrub_if_possible()
+        self._file.scrub_if_possible()
         return True
 
     def photo(self, collection: bytes, serial: int, medium: bytes) -> bytes | None:
@@ -229,13 +214,13 @@ class SqliteStore:
         query = (
             "SELECT photo FROM photos JOIN subjects USING (serial) WHERE serial = ? AND medium = ? AND collection = ?"
         )
-        with self._connection() as connection:
+        with self._file.connection() as connection:
             row = connection.execute(query, (serial, medium, collection)).fetchone()
         return row[0] if row else None
 
     def changes(self, collection: bytes, since: int) -> Changes:
         """See Store."""
-        with self._connection() as connection:
+        with self._file.connection() as connection:
             connection.execute("BEGIN")
             state = connection.execute("SELECT version, floor FROM collections WHERE id = ?", (collection,)).fetchone()
             version, floor = state or (since, 0)
@@ -253,7 +238,7 @@ class SqliteStore:
             "WHERE collection = ? AND version > ? ORDER BY version LIMIT ?"
         )
         while True:
-            with self._connection() as connection:
+            with self._file.connection() as connection:
                 rows = connection.execute(query, (collection, since, STEP)).fetchall()
             for tag, serial, version, expires, template in rows:
                 yield SubjectRow(tag, serial, version, expires, template, b"")
@@ -264,79 +249,19 @@ class SqliteStore:
     def expired(self, now: float, limit: int) -> list[tuple[bytes, SubjectRow]]:
         """See Store."""
         query = f"SELECT collection, {_ROW} FROM subjects WHERE expires <= ? ORDER BY expires LIMIT ?"  # noqa: S608
-        with self._connection() as connection:
+        with self._file.connection() as connection:
             return [(row[0], SubjectRow(*row[1:])) for row in connection.execute(query, (now, limit))]
 
-    # -- the file -----------------------------------------------------------------------------------------------------
-
     def scrub(self) -> None:
-        """See Store. Freed pages are overwritten as they are freed; what is left is the log, and the file's size.
-
-        A reader that is under way keeps the log from being emptied; the next deletion or call does it.
-        """
-        with self._connection() as connection:
-            connection.execute("PRAGMA incremental_vacuum").fetchall()
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-
-    def _scrub_if_possible(self) -> None:
-        """After a deletion that has happened already: a full disk or a busy file leaves it to a later call."""
-        with suppress(StorageFull, StorageUnavailable):
-            self.scrub()
+        """See Store."""
+        self._file.scrub()
 
     def close(self) -> None:
         """See Store."""
-        with self._lock:
-            while self._idle:
-                self._idle.pop().close()
+        self._file.close()
 
     @staticmethod
     def _next_version(connection: sqlite3.Connection, collection: bytes) -> int | None:
         query = "UPDATE collections SET version = version + 1 WHERE id = ? RETURNING version"
         rows = connection.execute(query, (collection,)).fetchall()
         return int(rows[0][0]) if rows else None
-
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        """An idle connection or a new one; given back unless it failed."""
-        with self._lock:
-            connection = self._idle.pop() if self._idle else None
-        try:
-            connection = connection or self._connect()
-            yield connection
-        except sqlite3.Error as error:
-            if connection is not None:
-                connection.close()
-            raise _explained(error) from error
-        except BaseException:
-            if connection is not None:
-                connection.close()
-            raise
-        with self._lock:
-            self._idle.append(connection)
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that holds the write lock from its start; undone when the block raises or rolls back itself."""
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
-            if connection.in_transaction:
-                connection.commit()
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        for setting in ("secure_delete = ON", "foreign_keys = ON", "synchronous = FULL", "temp_store = MEMORY"):
-            connection.execute(f"PRAGMA {setting}").fetchall()
-        if self._max_pages is not None:
-            connection.execute(f"PRAGMA max_page_count = {self._max_pages}").fetchall()
-        return connection
-
-
-def _explained(error: sqlite3.Error) -> StorageFull | StorageUnavailable:
-    code = getattr(error, "sqlite_errorcode", None)
-    primary = code & 0xFF if code is not None else None
-    if primary in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return StorageFull("no room for the gallery's file; what was stored is intact")
-    if isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError):
-        return StorageUnavailable("the gallery's file cannot be read or written")
-    return StorageUnavailable()

@@ -23,7 +23,8 @@ import numpy as np
 import redis
 
 from service.gallery import NewMedium
-from service.gallery.gallery import SPARE, Gallery
+from service.gallery.gallery import Gallery
+from service.gallery.matching import SPARE
 from service.gallery.search import SHARD, Index, Shard
 from service.gallery.sqlite import SqliteStore
 from service.gallery.store import Changes, CollectionRow, SubjectRow
