@@ -198,3 +198,15 @@ def test_heic_is_read_where_its_reader_is_installed() -> None:
     heif.from_pillow(Image.fromarray(scene(64, 96))).save(out, quality=90)
     assert images.probe(out.getvalue(), BYTES, PIXELS).format == "HEIF"
     assert np.abs(corners(images.decode(out.getvalue())) - corners(scene(64, 96))).max() < 40
+
+
+def test_only_what_is_probed_at_once_is_quick() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    plain, rest = bytes(cv2.imencode(".jpg", image)[1]), bytes(cv2.imencode(".png", image)[1])
+    assert images.is_quick(plain)
+    many = plain[:2] + b"\xff\xfe\x00\x02" * 5_000 + plain[2:]  # comments of no length, which Pillow reads one by one
+    far = plain[:2] + b"\xff\xfe\xff\xff" + bytes(65_533) + plain[2:]
+    for slow in (many, far, rest, plain[:20], b"", b"\xff\xd8\xff"):
+        assert not images.is_quick(slow)
+    for data in (many, far):
+        assert images.probe(data, 1 << 20, 1 << 20).pixels == 48 * 64
