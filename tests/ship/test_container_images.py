@@ -35,6 +35,8 @@ LOCK = (ROOT / "docker/constraints.txt").read_text().splitlines()
 TARGETS = ("api", "worker-cpu", "worker-cuda")
 UNSHARE = ["unshare", "--mount", sys.executable]
 
+pytestmark = pytest.mark.timeout(3600)  # also to remove some gigabytes in the end
+
 
 def test_hadolint_has_nothing_to_say():
     words = ["hadolint", "--config", "docker/hadolint.yaml", "Dockerfile"]
@@ -173,7 +175,6 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
     process.wait()
 
 
-@pytest.mark.timeout(3600)
 def test_the_steps_run_and_the_image_is_small_and_without_torch(built: Path):
     images = json.loads((built / "images.json").read_text())
     sizes = [(size["what"], size["bytes"]) for size in images["api"]["sizes"]]
@@ -185,7 +186,6 @@ def test_the_steps_run_and_the_image_is_small_and_without_torch(built: Path):
     assert "torch" not in said
 
 
-@pytest.mark.timeout(300)
 def test_it_runs_without_rights_on_a_root_that_cannot_be_written(built: Path):
     code = "o=__import__('os');a=o.access;print(o.getuid(),a('/',2),a('/data',2),a('/tmp',2))"
     said = inside(built, "api", "python3", "-c", code).stdout.split()
@@ -195,7 +195,6 @@ def test_it_runs_without_rights_on_a_root_that_cannot_be_written(built: Path):
     assert "Read-only file system" in refused.stderr
 
 
-@pytest.mark.timeout(300)
 def test_the_api_starts_answers_its_health_check_and_stops(built: Path, redis_url: str):
     port = free_port()
     unhealthy = inside(built, "api", "health", FACE_PORT=port)
@@ -209,7 +208,6 @@ def test_the_api_starts_answers_its_health_check_and_stops(built: Path, redis_ur
         assert api.wait(40) in (0, 128 + signal.SIGTERM, -signal.SIGTERM)
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("target", WORKERS)
 def test_api_and_worker_answer_a_photo(built: Path, redis_url: str, target: str):
     port, metrics = free_port(), free_port()
@@ -229,7 +227,6 @@ def test_api_and_worker_answer_a_photo(built: Path, redis_url: str, target: str)
         assert worker.wait(60) == 0
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("target", WORKERS)
 def test_a_worker_has_its_build_of_torch(built: Path, redis_url: str, target: str):
     code = "t=__import__('torch');print(t.__version__,t.version.cuda,t.cuda.is_available())"
@@ -245,7 +242,6 @@ def test_a_worker_has_its_build_of_torch(built: Path, redis_url: str, target: st
         assert "no CUDA device is there" in done.stderr
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_where_there_is_no_gpu_the_cuda_worker_ends_with_a_line_and_is_never_ready(redis_url: str):
     image = STAGES["worker-cuda"].last("ENV").values()
