@@ -123,9 +123,6 @@ class Calibration:
         """The reverse of as_dict. Raises ValueError for anything else."""
         try:
             fields = {**data, "thresholds": tuple(Threshold(**t) for t in data["thresholds"])}
-            if fields.pop("tail_scale", None) is not None:  # of the first format, in scores: measured thresholds tell z
-                last, start, share = fields["thresholds"][-1], fields["tail_start"], fields["tail_share"]
-                fields["tail_scale_z"] = (_z(last.value) - _z(start)) / math.log(share / last.far)
             return cls(**fields)
         except (TypeError, KeyError, IndexError) as error:
             raise ValueError("these are no calibration data") from error

@@ -147,7 +147,7 @@ def build(recipe: Recipe, subjects: int) -> AllInOne:
         network.load_state_dict(state | fitting)
     if recipe.only:
         heads = tuple(f"{part}_heads.{name}." for part in ("local", "deep") for name in recipe.only)
-        heads += ("identity.",) if {"identity", "embedding"} & set(recipe.only) else ()
+        heads += ("stages.6.", "identity.") if {"identity", "embedding"} & set(recipe.only) else ()
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name.startswith(heads))
     return network

@@ -152,16 +152,6 @@ def test_people_of_one_photo_but_one_tell_nothing_of_pooling():
     assert 0 <= calibrate(vectors, subjects, "cosine", resamples=3).pooling < 1
 
 
-def test_a_calibration_of_the_first_format_is_read(found):
-    """Its tail was told in scores; the thresholds that were measured tell it in z."""
-    first = found.as_dict() | {"tail_scale": 0.02}
-    del first["tail_scale_z"], first["pooling"]
-    read = Calibration.from_dict(json.loads(json.dumps(first)))
-    assert read.pooling == 0
-    assert read.tail_scale_z == pytest.approx(found.tail_scale_z, rel=0.3)
-    assert read.thresholds == found.thresholds
-
-
 def test_identification_is_stricter_with_size_and_never_laxer_than_measured(found):
     sizes = [found.identification_threshold(n) for n in (0, 1, 10, 100, 1000, 10**5, 10**7)]
     assert sizes[0] == sizes[1]
