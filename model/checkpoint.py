@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as packed
 from torch import Tensor
 
 from model.network import AllInOne, NetworkConfig
@@ -43,15 +43,29 @@ class Checkpoint:
 
 
 def save(path: Path, parts: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any]) -> None:
-    """Writes the parts as float16 under 'part.name', with the JSON configuration in the header."""
+    """Writes the parts as float16 under 'part.name', with the JSON configuration in the header.
+
+    Equal input gives equal bytes, and so an equal digest.
+    """
     tensors = {
         f"{part}.{name}": tensor.detach().half().contiguous()
         for part, state in parts.items()
         for name, tensor in state.items()
     }
     temporary = path.with_suffix(".partial")
-    save_file(tensors, temporary, metadata={"format": FORMAT, "config": json.dumps(config, sort_keys=True)})
+    metadata = {"format": FORMAT, "config": json.dumps(config, sort_keys=True)}
+    temporary.write_bytes(_ordered(packed(tensors, metadata)))
     temporary.replace(path)
+
+
+def _ordered(data: bytes) -> bytes:
+    """A safetensors file with its metadata in order, which the library leaves to chance: digests name files."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def load(path: Path = SHIPPED) -> Checkpoint:

@@ -34,6 +34,7 @@ const WORDS = {
   not_ready: ["The server is not ready", "No worker is running yet; it may still be loading the network."],
   deadline_exceeded: ["It took too long", "The server gave up waiting for the result; it may be under load."],
   analysis_failed: ["The analysis failed", "The network failed on this photo. The server's log has the reason."],
+  queue_locked: ["The server's queue cannot be opened", "A worker lacks its key; ask who runs this server."],
   worker_lost: ["The analysis failed", "The server lost a worker over this photo; it may be damaged."],
   no_face: ["No face was found", "Choose a photo where the face is larger or clearer."],
   several_faces: ["There are several faces", "Choose a photo of one person."],

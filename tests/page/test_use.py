@@ -196,6 +196,7 @@ def test_every_refusal_of_the_api_has_words_of_its_own(page: Page):
         "internal_error",
         "not_found",
         "method_not_allowed",
+        "invalid_http",
         "invalid_json",
         "invalid_multipart",
     }  # page's or server's bugs
