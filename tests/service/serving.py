@@ -1,6 +1,7 @@
 """A real server on a real port, with its broker in reach."""
 
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -51,6 +52,20 @@ def until(holds: Callable[[], bool], seconds: float = 10) -> None:
     while not holds():
         assert time.monotonic() < end, "it never held"
         time.sleep(0.01)
+
+
+def until_ready(process: subprocess.Popen[str], url: str, path: str = "/readyz") -> None:
+    """Wait until a process answers its probe with 200; fail with its stderr if it ends."""
+    end = time.monotonic() + 100
+    while True:
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < end, f"{url} was never ready"
+        try:
+            if httpx.get(f"{url}{path}", timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
 
 
 @contextmanager

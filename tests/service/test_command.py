@@ -15,6 +15,8 @@ import cv2
 import httpx
 import pytest
 
+from tests.service.serving import until_ready
+
 COMMAND = [sys.executable, "-m", "service"]
 ANY = ["--min-score", "0", "--min-size", "1", "--max-faces", "2"]
 
@@ -41,15 +43,7 @@ def serving(*words: object, **env: str) -> Iterator[tuple[subprocess.Popen[str],
     )  # fmt: skip
     url = f"http://127.0.0.1:{port}"
     try:
-        end = time.monotonic() + 100
-        while True:
-            assert process.poll() is None, process.stderr and process.stderr.read()
-            assert time.monotonic() < end
-            try:
-                if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.1)
+        until_ready(process, url)
         yield process, url
     finally:
         process.kill()

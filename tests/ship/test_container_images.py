@@ -26,6 +26,8 @@ import torch
 from build_images import in_context
 from dockerfile import Stage, read
 
+from tests.service.serving import until_ready
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 GIVEN = os.environ.get("FACE_TEST_IMAGES", "")
@@ -152,18 +154,6 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(url: str, process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 100
-    while True:
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < end
-        try:
-            if httpx.get(url, timeout=5).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.2)
-
-
 @pytest.fixture
 def redis_url(tmp_path: Path) -> Iterator[str]:
     port = free_port()
@@ -200,7 +190,7 @@ def test_the_api_starts_answers_its_health_check_and_stops(built: Path, redis_ur
     unhealthy = inside(built, "api", "health", FACE_PORT=port)
     assert unhealthy.returncode != 0
     with container(built, "api", FACE_REDIS_URL=redis_url, FACE_PORT=port) as api:
-        wait_for(f"http://127.0.0.1:{port}/livez", api)
+        until_ready(api, f"http://127.0.0.1:{port}", "/livez")
         assert httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 503, "there is no worker"
         assert httpx.post(f"http://127.0.0.1:{port}/v1/faces", content=b"x").status_code == 401, "it asks for a key"
         assert inside(built, "api", "health", FACE_PORT=port).returncode == 0
@@ -216,8 +206,8 @@ def test_api_and_worker_answer_a_photo(built: Path, redis_url: str, target: str)
         container(built, "api", FACE_PORT=port, **both) as api,
         container(built, target, FACE_METRICS_PORT=metrics, FACE_DEVICE="cpu", **both) as worker,
     ):
-        wait_for(f"http://127.0.0.1:{metrics}/readyz", worker)
-        wait_for(f"http://127.0.0.1:{port}/readyz", api)
+        until_ready(worker, f"http://127.0.0.1:{metrics}")
+        until_ready(api, f"http://127.0.0.1:{port}")
         assert inside(built, target, "health", FACE_METRICS_PORT=metrics).returncode == 0
         photo = cv2.imencode(".png", skimage.data.astronaut()[:, :, ::-1])[1].tobytes()
         answer = httpx.post(f"http://127.0.0.1:{port}/v1/faces", content=photo, timeout=100)

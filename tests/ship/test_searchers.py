@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from service.gallery.scatter import Scattered
 from service.vault import Vault
 from tests.identity.people import DIMENSION, MASTER, MODEL, RedisServer, redis_server
 from tests.queue.processes import free_port
+from tests.service.serving import until_ready
 
 ROOT = Path(__file__).resolve().parents[2]
 [STATEFUL_SET] = [
@@ -72,19 +72,6 @@ def pod(url: str, home: Path, index: int, parts: int, **more: str) -> Iterator[t
         process.communicate()
 
 
-def wait_until_ready(process: subprocess.Popen[str], url: str) -> None:
-    end = time.monotonic() + 100
-    while True:
-        assert process.poll() is None, process.stderr and process.stderr.read()
-        assert time.monotonic() < end
-        try:
-            if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-
-
 def templates(url: str) -> float:
     families = text_string_to_metric_families(httpx.get(f"{url}/metrics").text)
     [value] = [s.value for family in families for s in family.samples if s.name == "face_searcher_templates"]
@@ -101,7 +88,7 @@ def test_pods_hold_the_parts_in_turn_and_any_one_may_go(server: RedisServer, gal
     ):  # fmt: skip
         pods = (zero, one, two, three)
         for each in pods:
-            wait_until_ready(*each)
+            until_ready(*each)
         held = [templates(url) for _, url in pods]
         assert held[:2] == held[2:]
         assert sum(held[:2]) == PEOPLE
@@ -122,7 +109,7 @@ def test_a_larger_set_loads_beside_a_smaller_one(server: RedisServer, gallery: G
         pod(server.url, tmp_path, 0, 2) as first, pod(server.url, tmp_path, 1, 2) as second,
     ):  # fmt: skip
         for each in (old, first, second):
-            wait_until_ready(*each)
+            until_ready(*each)
         for parts in (1, 2):
             assert Scattered(gallery, server.url, parts).search("even", MODEL, probe, 30) == wanted
 
