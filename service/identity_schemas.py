@@ -273,5 +273,5 @@ class ReceiptOut(BaseModel):
     receipt: str
     at: float
     subjects: int
-    media: int
-    photos: int
+    media: int | None = Field(description="null of a whole collection: all that its subjects had, uncounted")
+    photos: int | None = Field(description="as media")

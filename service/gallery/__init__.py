@@ -254,10 +254,10 @@ WHOLE = Part()
 
 @dataclass(frozen=True)
 class Receipt:
-    """What was deleted and when; holds no name."""
+    """What was deleted and when; holds no name. With a whole collection media and photos go uncounted: None."""
 
     id: str
     at: float
     subjects: int
-    media: int
-    photos: int
+    media: int | None
+    photos: int | None

@@ -295,5 +295,5 @@ class Gallery:
         now = self._clock()
         return Subject(name, {}, now, now, None, None, handle.head.model, (), None)
 
-    def _receipt(self, subjects: int, media: int = 0, photos: int = 0) -> Receipt:
+    def _receipt(self, subjects: int, media: int | None = None, photos: int | None = None) -> Receipt:
         return Receipt(secrets.token_hex(8), self._clock(), subjects, media, photos)
