@@ -83,15 +83,37 @@ def square(boxes: Tensor) -> Tensor:
     return torch.cat([centre - half, centre + half], dim=1)
 
 
-def region_matrices(boxes: Tensor, size: int) -> Tensor:
-    """Affine maps [K, 2, 3] from image pixels to a size × size crop that shows each box with REGION_SCALE context."""
+def rotations(roll: Tensor) -> Tensor:
+    """Linear maps [K, 2, 2] that turn by roll [K] degrees, clockwise in the image for roll > 0."""
+    angle = torch.deg2rad(roll)
+    cosine, sine = angle.cos(), angle.sin()
+    return torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], dim=1)
+
+
+def upright_boxes(points: Tensor, roll: Tensor) -> Tensor:
+    """Squares [K, 4] that are box_from_landmarks of faces [K, 21, 2] turned upright; then turned by roll [K] degrees.
+
+    What they hold is a region turned by roll about its centre, as region_matrices takes it.
+    """
+    turn = rotations(roll)
+    boxes = box_from_landmarks(points @ turn)
+    centre = ((boxes[:, :2] + boxes[:, 2:])[:, None] / 2 @ turn.transpose(1, 2))[:, 0]
+    half = (boxes[:, 2:] - boxes[:, :2]) / 2
+    return torch.cat([centre - half, centre + half], dim=1)
+
+
+def region_matrices(boxes: Tensor, size: int, roll: Tensor | None = None) -> Tensor:
+    """Affine maps [K, 2, 3] from image pixels to a size × size crop that shows each box with REGION_SCALE context.
+
+    A box with a roll [K] is turned about its centre by so many degrees, and its crop shows it upright.
+    """
     side = (boxes[:, 2:] - boxes[:, :2]) * REGION_SCALE
     scale = size / side.clamp(min=1e-3)
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    matrices = torch.zeros(len(boxes), 2, 3)
-    matrices[:, 0, 0], matrices[:, 1, 1] = scale[:, 0], scale[:, 1]
-    matrices[:, :, 2] = size / 2 - scale * centre
-    return matrices
+    linear = torch.diag_embed(scale)
+    if roll is not None:
+        linear = linear @ rotations(-roll)
+    return torch.cat([linear, size / 2 - linear @ centre[:, :, None]], dim=2)
 
 
 def similarity(source: Tensor, target: Tensor) -> Tensor:

@@ -5,12 +5,15 @@
              └───────────┴──────────┘          └─ age, gender
                local: detection, landmarks, visibility, pose, smile
 
+In the preset residual the deep branches have stages of their own, copies of the trunk's last before 7.
+
 Fig. 3 of the paper; sizes the figure leaves open follow AlexNet and HyperFace (docs/paper.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,6 +45,7 @@ class NetworkConfig:
     head_width: int  # units of each local task's own layer
     deep_widths: tuple[int, int]
     identity_width: int  # fc6's units; 0 leaves it out: the pooled map goes straight to the descriptor
+    deep_stages: int = 0  # stages up to the 6th that the deep branches do not share with identity
     subjects: int = 0
     ages: int = 1  # outputs of the age head: the age, or the logits of the ages 0 … n-1
     dropout: float = 0.0  # of stage 6's map before the deep branches, in training
@@ -84,8 +88,8 @@ PRESETS: dict[str, NetworkConfig] = {
         trunk="residual",
         input_size=150,
         channels=(32, 64, 64, 128, 128, 256, 256),
-        local=_LOCAL,
-        deep=("gender", "age"),
+        local=("detection", "landmarks", "visibility", "pose"),
+        deep=("gender", "age", "smile"),
         identity=True,
         tap_width=64,
         fuse_width=128,
@@ -94,6 +98,7 @@ PRESETS: dict[str, NetworkConfig] = {
         head_width=256,
         deep_widths=(256, 128),
         identity_width=0,
+        deep_stages=3,
         ages=101,
     ),
 }
@@ -159,6 +164,7 @@ class AllInOne(nn.Module):
         self.stages = alexnet_stages(config.channels) if alexnet else residual_stages(config.channels)
         self.local = LocalBranch(config)
         self.local_heads = nn.ModuleDict({name: self._local_head(name) for name in config.local})
+        self.deep_stages = deepcopy(self.stages[6 - config.deep_stages : 6])
         self.pool6: nn.Module = nn.MaxPool2d(3, 2) if alexnet else nn.Identity()
         self.deep_heads = nn.ModuleDict({name: self._deep_head(name) for name in config.deep})
         self.identity = IdentityBranch(config) if config.identity else None
@@ -186,7 +192,12 @@ class AllInOne(nn.Module):
         identity = (
             [] if self.identity is None else [*self.identity.fc7.parameters(), *self.identity.embedding.parameters()]
         )
-        return [*self.stages.parameters(), *identity]
+        return [*self.stages.parameters(), *self.deep_stages.parameters(), *identity]
+
+    def fork(self) -> None:
+        """Starts the deep branches' own stages as the trunk's."""
+        for own, shared in zip(self.deep_stages, self.stages[6 - len(self.deep_stages) : 6], strict=True):
+            own.load_state_dict(shared.state_dict())
 
     def forward(self, crops: Tensor, tasks: Collection[str] | None = None) -> dict[str, Tensor]:
         """Crops [K, 3, S, S] → raw outputs of the tasks asked for (all by default), as model.tasks.TASKS reads them.
@@ -200,7 +211,7 @@ class AllInOne(nn.Module):
 
         x = normalise(crops).to(self.local.fuse.weight.dtype)
         maps: list[Tensor] = []
-        for stage in self.stages[: 7 if identity else 6 if deep else 5]:
+        for stage in self.stages[: 7 if identity else 6 if deep and not self.deep_stages else 5]:
             x = stage(x)
             maps.append(x)
         outputs: dict[str, Tensor] = {}
@@ -208,7 +219,10 @@ class AllInOne(nn.Module):
             features = self.local(maps[0], maps[2], maps[4])
             outputs |= {name: self.local_heads[name](features) for name in local}
         if deep:
-            pooled = F.dropout(self.pool6(maps[5]), self.config.dropout, self.training)
+            own = maps[5 - len(self.deep_stages)]
+            for stage in self.deep_stages:
+                own = stage(own)
+            pooled = F.dropout(self.pool6(own), self.config.dropout, self.training)
             outputs |= {name: self.deep_heads[name](pooled) for name in deep}
         if identity and self.identity is not None:
             outputs |= self.identity(maps[6])

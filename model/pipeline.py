@@ -21,13 +21,15 @@ from torch import Tensor
 from model import checkpoint, geometry
 from model.geometry import Image
 from model.inference import Inference
-from model.proposals import MIN_FACE, DenseProposer, ProposalNetwork, SelectiveSearchProposer
+from model.proposals import DenseProposer, ProposalNetwork, SelectiveSearchProposer
 from model.structures import Faces, Instances, Proposals
 
 MIN_SCORE = 0.7
 """Default score from which a region is reported as a face: on 315 validation faces recall 100 %, no false alarm on 99
 scenes and 0.04 a photo on 50 of things and animals; at 0.9 they are 99.4 %, none and 0.02, at 0.5 100 %, none and
 0.08."""
+MIN_SIZE = 16.0
+"""Default shortest side in pixels: the proposals answer for faces from 20, and boxes refined from them can shrink."""
 LOW_SCORE = 0.2
 """Score from which a region is worth refining (HyperFace's low threshold)."""
 REFINEMENTS = 2
@@ -51,7 +53,7 @@ class Limits:
     """What is wanted of one image: lowest score, shortest box side in pixels, most faces (largest first)."""
 
     min_score: float = MIN_SCORE
-    min_size: float = MIN_FACE
+    min_size: float = MIN_SIZE
     max_faces: int = 100
 
 
@@ -156,34 +158,39 @@ class Analyzer:
         return self._attributes(images, kept, timings)
 
     @torch.inference_mode()
-    def propose(self, image: Image, min_size: float = MIN_FACE) -> Proposals:
+    def propose(self, image: Image, min_size: float = MIN_SIZE) -> Proposals:
         """The candidate regions of one image, best first."""
         return self._proposer.propose([image], [min_size])
 
-    def _detect(self, images: Sequence[Image], image_index: Tensor, boxes: Tensor) -> Detections:
-        """One pass over square boxes [K, 4]."""
+    def _detect(
+        self, images: Sequence[Image], image_index: Tensor, boxes: Tensor, roll: Tensor | None = None
+    ) -> Detections:
+        """One pass over square boxes [K, 4], each turned about its centre by its roll [K] in degrees."""
         if not len(boxes):
             return _no_detections()
-        crops = geometry.crop(images, image_index, geometry.region_matrices(boxes, self._size), self._size)
+        crops = geometry.crop(images, image_index, geometry.region_matrices(boxes, self._size, roll), self._size)
         outputs = self.read(crops, _DETECT)
         centre, side = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-        points = outputs["landmarks"] * side[:, None] + centre[:, None]
+        points, pose = outputs["landmarks"] * side[:, None], outputs["pose"]
+        if roll is not None:
+            points = points @ geometry.rotations(roll).transpose(1, 2)
+            pose = torch.stack([(pose[:, 0] + roll + 180) % 360 - 180, pose[:, 1], pose[:, 2]], dim=1)
+        points = points + centre[:, None]
         found = geometry.box_from_landmarks(points)
-        detections = Detections(
-            image_index, found, outputs["detection"], points, outputs["visibility"], outputs["pose"]
-        )
+        detections = Detections(image_index, found, outputs["detection"], points, outputs["visibility"], pose)
         # In half precision a far-off region can overflow; what has no extent is no face.
         return detections[found.isfinite().all(dim=1) & (geometry.box_area(found) > 0)]
 
     def _refine(self, images: Sequence[Image], detections: Detections, low: Tensor) -> Detections:
-        """Iterative Region Proposals: the box of the landmarks is the next region, twice. The last rounds are kept."""
+        """Iterative Region Proposals: the upright box of the landmarks is the next region, twice; both are kept."""
         detections = _best_of_each(detections[detections.scores >= low[detections.image_index]])
         if not self.config.refine:
             return detections
         rounds = [detections]
         for _ in range(REFINEMENTS):
             last = rounds[-1]
-            rounds.append(self._detect(images, last.image_index, last.boxes))
+            roll = last.pose[:, 0]
+            rounds.append(self._detect(images, last.image_index, geometry.upright_boxes(last.landmarks, roll), roll))
         return Detections.cat(rounds[1:])
 
     def _suppress(self, detections: Detections, index: int) -> Detections:

@@ -42,7 +42,11 @@ class Recipe:
     accumulate: int = 1  # batches whose gradients make one step, on each device
     workers: int = 0  # processes that make batches; 0: a thread
     dropout: float = 0.0  # of the map that the deep branches read
-    only: list[str] = field(default_factory=list)  # tasks whose heads alone learn: fine-tuning; empty: all there is
+    only: list[str] = field(default_factory=list)  # tasks whose heads and own stages alone learn; empty: all there is
+
+    def learns(self, task: str) -> bool:
+        """Whether the run trains the task."""
+        return not self.only or task in self.only
 
 
 def read_recipe(path: Path) -> Recipe:

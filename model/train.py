@@ -90,7 +90,7 @@ class Run:
         crops = crops.float().contiguous(memory_format=torch.channels_last)
         age_lambda = recipe.age_lambda if self.step >= recipe.age_switch else 0.0
         config = LossConfig(age_lambda=age_lambda, **recipe.loss)
-        wanted = [name for name, task in tasks.TASKS.items() if task.label in labels]
+        wanted = [name for name, task in tasks.TASKS.items() if task.label in labels and recipe.learns(name)]
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             outputs = self.learner(crops, wanted)
         parts = tasks.losses(outputs, labels, config)
@@ -143,14 +143,23 @@ def build(recipe: Recipe, subjects: int) -> AllInOne:
     elif recipe.start:
         started = checkpoint.load(Path(recipe.start).expanduser()).part("network")
         state = network.state_dict()
-        fitting = {name: tensor for name, tensor in started.items() if tensor.shape == state[name].shape}
+        fitting = {name: tensor for name, tensor in started.items() if _fits(tensor, state.get(name))}
         network.load_state_dict(state | fitting)
+        if not any(name.startswith("deep_stages.") for name in started):
+            network.fork()
     if recipe.only:
         heads = tuple(f"{part}_heads.{name}." for part in ("local", "deep") for name in recipe.only)
-        heads += ("stages.6.", "identity.") if {"identity", "embedding"} & set(recipe.only) else ()
+        if {"identity", "embedding"} & set(recipe.only):
+            heads += ("stages.6.", "identity.") + (("stages.5.",) if config.deep_stages else ())
+        if set(config.deep) & set(recipe.only):
+            heads += ("deep_stages.",)
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name.startswith(heads))
     return network
+
+
+def _fits(tensor: torch.Tensor, other: torch.Tensor | None) -> bool:
+    return other is not None and tensor.shape == other.shape
 
 
 def _groups(run: Run, data: Mixture) -> Iterator[tuple[tuple[str, Batch], ...]]:

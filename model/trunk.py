@@ -125,6 +125,7 @@ def load_teacher(network: AllInOne, path: Path, seed: int = 0) -> None:
             state[f"{place}{part}.bias"] = _array(teacher, f"{name}{part}.bias")
     try:
         network.stages.load_state_dict(state)
+        network.fork()
     except RuntimeError as error:
         raise ValueError(f"the teacher does not fit the network: {error}") from error
     _start_identity(network, _array(teacher, "fc.weight"), seed)

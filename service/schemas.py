@@ -25,7 +25,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_faces: int = Field(100, ge=1, le=1000, description="the largest so many faces of an image")
-    min_size: float = Field(24, ge=1, le=100_000, description="shorter side of the smallest box, pixels")
+    min_size: float = Field(16, ge=1, le=100_000, description="shorter side of the smallest box, pixels")
     min_score: float | None = Field(
         None, ge=0, le=1, description="lowest detection score; the model's own when left out"
     )

@@ -47,6 +47,16 @@ def test_a_mirrored_astronaut_is_the_same_person(analyzer):
     assert abs(float(faces.pose[0, 2] + mirrored.pose[0, 2])) < 6
 
 
+@pytest.mark.parametrize("quarters", [1, 3])
+def test_an_astronaut_on_her_side_is_the_same_person(analyzer, quarters):
+    photo = skimage.data.astronaut()
+    [upright], [lying] = analyzer.analyze([photo]), analyzer.analyze([np.ascontiguousarray(np.rot90(photo, quarters))])
+    assert len(lying) == 1
+    assert float(upright.descriptor[0] @ lying.descriptor[0]) > 0.9
+    turned = (float(lying.pose[0, 0] - upright.pose[0, 0]) + 180) % 360 - 180
+    assert abs(turned + (90 if quarters == 1 else -90)) < 8
+
+
 def test_a_lower_score_threshold_adds_faces_and_changes_none(analyzer):
     """What model.evaluate relies on when it analyses every photo once."""
     photo = skimage.data.astronaut()

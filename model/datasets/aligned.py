@@ -9,7 +9,7 @@ import torch
 
 from model import geometry
 from model.datasets import Array, Sample
-from model.datasets.augment import degrade, jitter_matrix, mirror_matrix
+from model.datasets.augment import COARSE, degrade, jitter_matrix, mirror_matrix
 from model.datasets.loaders import Batch
 from model.datasets.store import PhotoStore
 from model.geometry import Image
@@ -27,12 +27,13 @@ class AlignedFaces:
         subjects: dict[str, int] | None = None,
         jitter: float = 1.0,
         balance_age: float = 0.0,
+        coarse: float = COARSE,
     ) -> None:
         self.samples = [s for s in samples if s.landmarks is not None and np.isfinite(s.landmarks).all()]
         if not self.samples:
             raise ValueError("no sample with landmarks to align by")
         self.photos, self.size, self.labels = photos, size, tuple(labels)
-        self.subjects, self.jitter = subjects or {}, jitter
+        self.subjects, self.jitter, self.coarse = subjects or {}, jitter, coarse
         points = torch.from_numpy(np.stack([s.landmarks for s in self.samples if s.landmarks is not None])).float()
         self._matrices = geometry.alignment_matrices(points, size).double().numpy()
         self._chances = _age_chances(self.samples, balance_age) if balance_age else None
@@ -47,7 +48,7 @@ class AlignedFaces:
             if rng.random() < 0.5:
                 matrix = mirror_matrix(self.size) @ matrix
             crop = geometry.warp(self.photos[self.samples[i]], matrix[:2], self.size)
-            crops.append(degrade(crop, rng) if self.jitter else crop)
+            crops.append(degrade(crop, rng, self.coarse) if self.jitter else crop)
         return {"crops": _stack(crops)} | self._targets([self.samples[i] for i in chosen])
 
     def exact(self, indices: Sequence[int]) -> Batch:

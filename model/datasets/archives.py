@@ -35,6 +35,7 @@ from model.datasets import (
     pts,
 )
 from model.datasets.aligned import AlignedFaces
+from model.datasets.augment import COARSE
 from model.datasets.loaders import Batch, Mixture
 from model.datasets.mixture import Data
 from model.datasets.regions import Regions, random_box, region_row
@@ -107,6 +108,7 @@ class ArchiveFaces(AlignedFaces):
         labels: Sequence[str],
         subjects: dict[str, int] | None = None,
         jitter: float = 1.0,
+        coarse: float = COARSE,
     ) -> None:
         points = [s.landmarks if s.landmarks is not None else np.full((markup.COUNT, 2), np.nan) for s in samples]
         matrices = alignments(np.array(points, np.float32).reshape(-1, markup.COUNT, 2), size)
@@ -116,7 +118,7 @@ class ArchiveFaces(AlignedFaces):
             raise ValueError(f"{', '.join(sets)}: no sample with {labels[0]} and landmarks (python -m model.mark)")
         self.samples = [samples[i] for i in kept]
         self.photos, self.size, self.labels = photos, size, tuple(labels)
-        self.subjects, self.jitter = subjects or {}, jitter
+        self.subjects, self.jitter, self.coarse = subjects or {}, jitter, coarse
         self._matrices, self._chances = matrices[kept].astype(np.float64), None
 
     def _targets(self, chosen: Sequence[Sample]) -> Batch:

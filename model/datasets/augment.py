@@ -8,6 +8,9 @@ import numpy as np
 from model.datasets import Array
 from model.geometry import Image
 
+COARSE = 0.12
+"""Share of crops at low resolution."""
+
 
 def jitter_matrix(size: int, rng: np.random.Generator, angle: float, scale: float, shift: float) -> Array:
     """Affine map [3, 3] of a size × size crop onto itself: normal rotation (degrees), log scale and shift (sides)."""
@@ -27,16 +30,16 @@ def mirror_matrix(size: int) -> Array:
     return np.array([[-1.0, 0.0, size], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 
 
-def degrade(crop: Image, rng: np.random.Generator) -> Image:
-    """Light, contrast, colour, sometimes grey, blur, low resolution, JPEG noise or an occluding patch."""
+def degrade(crop: Image, rng: np.random.Generator, coarse: float = COARSE) -> Image:
+    """Light, contrast, colour, sometimes grey, blur, JPEG noise, an occluding patch, and to `coarse` low resolution."""
     size = crop.shape[0]
-    kind = rng.random()
-    if kind < 0.12:
+    kind = rng.random() - coarse
+    if kind < 0:
         small = int(size * rng.uniform(0.2, 0.7))
         crop = _resize(_resize(crop, small, cv2.INTER_AREA), size, cv2.INTER_LINEAR)
-    elif kind < 0.2:
+    elif kind < 0.08:
         crop = np.asarray(cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.6, 2.5)), np.uint8)
-    elif kind < 0.26:
+    elif kind < 0.14:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 60))]
         crop = np.asarray(cv2.imdecode(cv2.imencode(".jpg", crop, quality)[1], cv2.IMREAD_COLOR), np.uint8)
     if rng.random() < 0.08:

@@ -10,6 +10,7 @@ import numpy as np
 
 from model.datasets import Array, Sample, backgrounds, celeba, helen, mtfl, utkface
 from model.datasets.aligned import AlignedFaces
+from model.datasets.augment import COARSE
 from model.datasets.loaders import Batch, Mixture
 from model.datasets.regions import Regions
 from model.datasets.store import PhotoStore
@@ -33,6 +34,7 @@ class MixtureConfig:
     seed: int = 0
     negatives: float = 0.4  # share of negatives among regions
     balance_age: float = 0.3  # sampling ∝ density^-x; 0 takes ages as they come
+    coarse: float = COARSE  # share of aligned faces at low resolution
     hard_negatives: str | None = None  # .npz of what an earlier detector got wrong (model.mine)
     region_weights: dict[str, float] = field(default_factory=lambda: {"helen": 5.0, "utkface": 0.15, "missed": 10.0})
     validation_size: int = 384  # crops of each kind that validation looks at
@@ -65,7 +67,7 @@ def load(config: MixtureConfig, size: int) -> Data:
     def aligned(part: Sequence[Sample], name: str, jitter: float) -> AlignedFaces:
         chosen = [s for s in part if s.source.startswith(name)]
         balance = config.balance_age if name == "utkface" and jitter else 0.0
-        return AlignedFaces(chosen, store, size, _ALIGNED[name], numbers, jitter, balance)
+        return AlignedFaces(chosen, store, size, _ALIGNED[name], numbers, jitter, balance, config.coarse)
 
     hard = _hard_negatives(config.hard_negatives)
     weights, validation_size = config.region_weights, config.validation_size

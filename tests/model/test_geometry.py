@@ -211,6 +211,27 @@ def test_region_matrices_show_the_box_with_context():
     torch.testing.assert_close(corners, expected.expand(3, -1, -1), atol=1e-3, rtol=0)
 
 
+def test_a_turned_region_shows_the_face_upright():
+    """A face turned by 70° and cut by its upright box is the face cut before it was turned."""
+    points = torch.from_numpy(landmarks.CANONICAL)[None] * 60 + torch.tensor([30.0, 90.0])
+    roll = torch.tensor([70.0])
+    turned = points @ geometry.rotations(roll).transpose(1, 2)
+    assert turned[0, :, 0].mean() < 0  # clockwise: what lies below goes left
+    plain = geometry.transform(points, geometry.region_matrices(geometry.box_from_landmarks(points), 150))
+    boxes = geometry.upright_boxes(turned, roll)
+    torch.testing.assert_close(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    shown = geometry.transform(turned, geometry.region_matrices(boxes, 150, roll))
+    torch.testing.assert_close(shown, plain, atol=1e-2, rtol=0)
+
+
+def test_an_upright_face_keeps_its_box():
+    points = torch.from_numpy(landmarks.CANONICAL)[None] * 60 + 20
+    none = torch.zeros(1)
+    box = geometry.box_from_landmarks(points)
+    torch.testing.assert_close(geometry.upright_boxes(points, none), box)
+    torch.testing.assert_close(geometry.region_matrices(box, 150, none), geometry.region_matrices(box, 150))
+
+
 def test_region_matrices_of_a_box_without_extent_are_finite():
     assert geometry.region_matrices(torch.tensor([[5.0, 5, 5, 5]]), 150).isfinite().all()
 

@@ -179,7 +179,7 @@ def test_limits(analyzer, photo):
     assert len(analyzer.analyze([photo], Limits(min_score=1.01))[0]) == 0
     assert len(analyzer.analyze([photo], Limits(max_faces=0))[0]) == 0
     side = all_of_them.boxes[:, 2] - all_of_them.boxes[:, 0]
-    assert side.min() >= pipeline.MIN_FACE
+    assert side.min() >= pipeline.MIN_SIZE
     [wide] = analyzer.analyze([photo], Limits(min_size=80))
     assert len(wide) > 0
     assert (wide.boxes[:, 2] - wide.boxes[:, 0] >= 80).all()
@@ -250,7 +250,7 @@ def test_unfit_weights(tmp_path):
         Analyzer(save_tiny(tmp_path / "a"))
     with pytest.raises(CheckpointError, match="do not fit"):
         Analyzer(save_tiny(tmp_path / "b", proposals={"x": torch.zeros(1)}))
-    without = dataclasses.replace(TINY, local=("detection", "landmarks", "visibility", "pose"))
+    without = dataclasses.replace(TINY, deep=("gender", "age"))
     with pytest.raises(CheckpointError, match=r"lacks .*smile"):
         Analyzer(save_tiny(tmp_path / "c", without))
     with pytest.raises(CheckpointError, match="lacks an identity branch"):
@@ -298,6 +298,11 @@ def test_without_medians_each_face_is_its_best_detection(tiny_checkpoint):
     assert plain._suppress(mine, 0).pose[:, 0].tolist() == [2, 3]
 
 
+def upright(analyzer: Analyzer, photo: np.ndarray, last: Detections) -> Detections:
+    roll = last.pose[:, 0]
+    return analyzer._detect([photo], last.image_index, geometry.upright_boxes(last.landmarks, roll), roll)
+
+
 def test_refinement_follows_the_landmarks(tiny_checkpoint, photo):
     """The tiny network sees its canonical face in the middle of any region, so refining hardly moves anything."""
     refined, plain = (Analyzer(AnalyzerConfig(weights=tiny_checkpoint, refine=on)) for on in (True, False))
@@ -307,10 +312,26 @@ def test_refinement_follows_the_landmarks(tiny_checkpoint, photo):
         boxes = torch.tensor([[20.0, 20, 60, 60]])
         first = plain._detect([photo], torch.tensor([0]), boxes)
         rounds = refined._refine([photo], first, torch.tensor([0.2]))
-        second = plain._detect([photo], torch.tensor([0]), first.boxes)
-        third = plain._detect([photo], torch.tensor([0]), second.boxes)
+        second = upright(plain, photo, first)
+        third = upright(plain, photo, second)
     torch.testing.assert_close(rounds.boxes, torch.cat([second.boxes, third.boxes]))
     torch.testing.assert_close(rounds.scores, torch.cat([second.scores, third.scores]))
+
+
+def test_a_turned_region_is_the_turned_photo_s_region(tiny_checkpoint):
+    """A photo turned by 90° and a region turned with it: the same score, points turned, roll 90° more."""
+    analyzer = Analyzer(AnalyzerConfig(weights=tiny_checkpoint))
+    photo = blobs(96, 96, 3)
+    lying = np.ascontiguousarray(np.rot90(photo, -1))  # clockwise
+    box, index = torch.tensor([[20.0, 16, 60, 56]]), torch.tensor([0])
+    there = torch.tensor([[96.0 - 56, 20, 96 - 16, 60]])
+    with torch.inference_mode():
+        first = analyzer._detect([photo], index, box)
+        second = analyzer._detect([lying], index, there, torch.tensor([90.0]))
+    torch.testing.assert_close(second.scores, first.scores, atol=1e-3, rtol=0)
+    moved = torch.stack([96 - first.landmarks[..., 1], first.landmarks[..., 0]], dim=-1)
+    torch.testing.assert_close(second.landmarks, moved, atol=0.1, rtol=0)
+    torch.testing.assert_close(second.pose - first.pose, torch.tensor([[90.0, 0, 0]]), atol=0.1, rtol=0)
 
 
 def test_low_scores_are_not_refined(analyzer, photo):

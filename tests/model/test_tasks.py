@@ -197,9 +197,9 @@ SUBNETWORKS = {  # labels of a domain → prefixes of the heads they train
         "local_heads.visibility",
         "local_heads.pose",
     ),
-    ("smile",): ("local.", "local_heads.smile"),
-    ("female", "age"): ("stages.5.", "deep_heads.gender", "deep_heads.age"),
-    ("age",): ("stages.5.", "deep_heads.age"),
+    ("smile",): ("deep_stages.", "deep_heads.smile"),
+    ("female", "age"): ("deep_stages.", "deep_heads.gender", "deep_heads.age"),
+    ("age",): ("deep_stages.", "deep_heads.age"),
     ("subject",): ("stages.5.", "stages.6.", "identity.fc7", "identity.fc8"),
     ("embedding",): ("stages.5.", "stages.6.", "identity.fc7", "identity.embedding"),
 }
@@ -215,11 +215,9 @@ def test_a_batch_trains_the_heads_it_has_labels_for(labels):
     run.train_step("drawn", {"crops": crops} | {name: LABELS[name] for name in labels})
     trained = {name for name, p in network.named_parameters() if p.grad is not None}
     changed = {name for name, p in network.named_parameters() if not torch.equal(p, before[name])}
-    expected = {
-        name
-        for name in before
-        if name.startswith(SUBNETWORKS[labels]) or name.startswith(tuple(f"stages.{i}." for i in range(5)))
-    }
+    below = 3 if "deep_stages." in SUBNETWORKS[labels] else 5
+    prefixes = SUBNETWORKS[labels] + tuple(f"stages.{i}." for i in range(below))
+    expected = {name for name in before if name.startswith(prefixes)}
     assert trained == expected
     assert changed <= expected
     assert {name for name in changed if "heads" in name} == {name for name in expected if "heads" in name}

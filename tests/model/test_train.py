@@ -74,7 +74,7 @@ def test_four_steps_are_two_and_a_resume_and_two(data, tmp_path, precision):
     for step in range(2, 4):
         resumed.train_step(*data.mixture.batch(step))
     assert_equal(resumed.state(), whole.state())
-    assert not torch.equal(whole.ema["local.fc.weight"], whole.network.local.fc.weight)
+    assert not torch.equal(whole.ema["stages.0.0.weight"], whole.network.stages[0][0].weight)
 
 
 def test_a_resumed_run_takes_its_rates_from_the_recipe(data):
