@@ -47,9 +47,9 @@ def _mean(losses: Tensor, weights: Tensor) -> Tensor:
 
 
 def class_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy (Eq. 4, 5) of logits [K, 2] against classes [K] in {0, 1}, NaN unlabelled."""
-    known = ~target.isnan()
-    losses = F.cross_entropy(logits, target.nan_to_num().long(), reduction="none")
+    """Cross-entropy (Eq. 4, 5) of logits [K, 2] against classes [K] in {0, 1}, or their probability; NaN unlabelled."""
+    known, chance = ~target.isnan(), target.nan_to_num()
+    losses = F.cross_entropy(logits, torch.stack([1 - chance, chance], dim=1), reduction="none")
     return _mean(losses, known.float())
 
 

@@ -93,7 +93,7 @@ class Run:
         wanted = [name for name, task in tasks.TASKS.items() if task.label in labels and recipe.learns(name)]
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             outputs = self.learner(crops, wanted)
-        parts = tasks.losses(outputs, labels, config)
+        parts = tasks.losses({name: outputs[name] for name in wanted if name in outputs}, labels, config)
         loss = tasks.total(parts, recipe.weights)
         if not torch.isfinite(loss):
             values = {name: part.item() for name, part in parts.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from model.datasets.regions import Regions
 from model.datasets.store import PhotoStore
 
 _ALIGNED = {
-    "utkface": ("age", "female", "embedding"),
+    "utkface": ("age", "female", "smile", "embedding"),
     "celeba": ("female", "smile", "subject", "embedding"),
     "mtfl": ("female", "smile", "embedding"),
 }
@@ -36,6 +36,7 @@ class MixtureConfig:
     balance_age: float = 0.3  # sampling ∝ density^-x; 0 takes ages as they come
     coarse: float = COARSE  # share of aligned faces at low resolution
     hard_negatives: str | None = None  # .npz of what an earlier detector got wrong (model.mine)
+    pseudo: str | None = None  # .npz of labels that other networks gave where people gave none (model.pseudo)
     region_weights: dict[str, float] = field(default_factory=lambda: {"helen": 5.0, "utkface": 0.15, "missed": 10.0})
     validation_size: int = 384  # crops of each kind that validation looks at
 
@@ -60,7 +61,7 @@ def load(config: MixtureConfig, size: int) -> Data:
     """Reads every set, decodes once, and builds the loaders. Raises FileNotFoundError naming what is missing."""
     faces, empty = photos()
     store = PhotoStore(faces + empty)
-    train = [s for s in faces if s.split == "train"]
+    train = _filled([s for s in faces if s.split == "train"], config.pseudo)
     numbers = {name: i for i, name in enumerate(sorted({s.subject for s in train if s.subject}))}
     val = [s for s in faces if s.split == "val"]
 
@@ -92,6 +93,20 @@ def _chunks(loader: AlignedFaces | Regions, count: int, chunk: int = 64) -> list
     total = len(loader.samples)
     chosen = np.linspace(0, total - 1, min(count, total)).astype(int)
     return [loader.exact([int(i) for i in chosen[start : start + chunk]]) for start in range(0, len(chosen), chunk)]
+
+
+def _filled(samples: Sequence[Sample], path: str | None) -> list[Sample]:
+    """The samples with the pseudo-labels of what they lack."""
+    if path is None:
+        return list(samples)
+    with np.load(Path(path).expanduser()) as arrays:
+        labels = {name: dict(zip(arrays["names"], arrays[name], strict=True)) for name in set(arrays) - {"names"}}
+    filled = []
+    for sample in samples:
+        key = f"{sample.source}/{sample.name}"
+        new = {k: float(v[key]) for k, v in labels.items() if key in v and np.isnan(getattr(sample, k))}
+        filled.append(replace(sample, **new))  # type: ignore[arg-type]
+    return filled
 
 
 def _hard_negatives(path: str | None) -> dict[str, Array]:

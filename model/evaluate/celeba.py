@@ -3,21 +3,29 @@
 Gender and smile: accuracy over all photos; the face taken is Analysed.main_face, a photo without a face counts as
 wrong. Verification: all pairs of the test photos, whose people no training has seen; score and misses as in lfw.py. The
 teacher's descriptors (machine labels, 128-d) are scored the same way on the photos where its detector found a face, and
-so are ours on just those photos: `teacher_` and `same_photos_` figures. With a checkpoint that has a triplet
-probabilistic embedding, `tpe_` figures are those of its cosine. What lacks both kinds of pairs is left out.
+so are ours on just those photos: `teacher_` and `same_photos_` figures. Those labels were made of larger copies; what
+the teacher makes of our own chips are the `teacher_network_` figures, where its weights are there. With a checkpoint
+that has a triplet probabilistic embedding, `tpe_` figures are those of its cosine. What lacks both kinds of pairs is
+left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
-from model import tpe
-from model.datasets import Sample, celeba
+from model import geometry, tpe
+from model.datasets import Sample, celeba, shared_dir
+from model.datasets.store import read_photo
 from model.evaluate import metrics
 from model.evaluate.result import Figure, Plot, Result
 from model.evaluate.run import Analysed, Run
+from model.network import EMBEDDING, PRESETS, AllInOne
+from model.trunk import load_teacher
 
 FAR = (1e-4, 1e-3, 1e-2)
 Rates = list[tuple[float, float]]
@@ -30,10 +38,32 @@ def test_samples(run: Run) -> list[Sample]:
 
 def evaluate(run: Run) -> Result:
     """Raises FileNotFoundError without `celeba_wild`."""
-    return score(run.analyse(run.some(test_samples(run)), "celeba"), run.embedding)
+    photos = run.analyse(run.some(test_samples(run)), "celeba")
+    path = shared_dir() / "data" / "teacher" / "dlib_resnet.npz"
+    return score(photos, run.embedding, teach(photos, path) if path.is_file() else None)
 
 
-def score(photos: Sequence[Analysed], embedding: tpe.Embedding | None = None) -> Result:
+@torch.inference_mode()
+def teach(photos: Sequence[Analysed], path: Path) -> metrics.Floats:
+    """The identity teacher's descriptors [N, 128] of the main faces, chip and mirror as ours; 0 without a face."""
+    network = AllInOne(PRESETS["residual"]).eval()
+    load_teacher(network, path)
+    size, rows = network.config.input_size, np.zeros((len(photos), EMBEDDING))
+    for row, photo in zip(rows, photos, strict=True):
+        face = photo.main_face()
+        if face is not None:
+            matrices = geometry.alignment_matrices(photo.faces.landmarks[[face]], size)
+            chip = geometry.crop([read_photo(photo.sample.path)], torch.zeros(1, dtype=torch.int64), matrices, size)
+            views = network(torch.cat([chip, chip.flip(3)]), ["embedding"])["embedding"]
+            row[:] = F.normalize(F.normalize(views, dim=1).mean(dim=0), dim=0).numpy()
+    return rows
+
+
+def score(
+    photos: Sequence[Analysed],
+    embedding: tpe.Embedding | None = None,
+    teacher: metrics.Floats | None = None,
+) -> Result:
     """The protocol on what was found."""
     chosen = [photo.main_face() for photo in photos]
     found = np.array([face is not None for face in chosen])
@@ -52,12 +82,16 @@ def score(photos: Sequence[Analysed], embedding: tpe.Embedding | None = None) ->
     descriptors = np.stack(
         [np.zeros(512) if f is None else p.faces.descriptor[f].numpy() for p, f in zip(photos, chosen, strict=True)]
     )
-    verification, plot = _verification(photos, descriptors, found, embedding)
+    verification, plot = _verification(photos, descriptors, found, embedding, teacher)
     return Result("celeba", len(photos), (*figures, *verification), plots=(plot,) if plot.lines else ())
 
 
 def _verification(
-    photos: Sequence[Analysed], descriptors: metrics.Floats, found: metrics.Flags, embedding: tpe.Embedding | None
+    photos: Sequence[Analysed],
+    descriptors: metrics.Floats,
+    found: metrics.Flags,
+    embedding: tpe.Embedding | None,
+    network: metrics.Floats | None,
 ) -> tuple[list[Figure], Plot]:
     subjects = np.unique([str(p.sample.subject) for p in photos], return_inverse=True)[1]
     taught = np.array([p.sample.embedding is not None for p in photos])
@@ -66,6 +100,9 @@ def _verification(
     if embedding is not None:
         projected = embedding.project_unit(descriptors)
         columns |= {"tpe_": (projected, found, everyone), "same_photos_tpe_": (projected, found, taught)}
+    if network is not None:
+        columns |= {"teacher_network_": (network, found, everyone)}
+        columns |= {"same_photos_teacher_network_": (network, found, taught)}
     if taught.any():
         teacher = np.stack([p.sample.embedding for p in photos if p.sample.embedding is not None]).astype(np.float64)
         teacher /= np.linalg.norm(teacher, axis=1, keepdims=True)

@@ -193,6 +193,13 @@ class TestCeleba:
         assert (result["tar_at_far_0.001"], result["tpe_tar_at_far_0.001"]) == (100, 0)
         assert result["same_photos_tpe_tar_at_far_0.01"] == 0
 
+    def test_the_teachers_network_has_figures_of_its_own(self):
+        photos = [replace(self.photos()[0], faces=Faces.empty()), *self.photos()[1:]]
+        result = celeba.score(photos, teacher=np.eye(4)[[i % 4 for i in range(8)]])
+        assert result["teacher_network_tar_at_far_0.001"] == 75  # of the pair without a face nothing is known
+        with pytest.raises(KeyError):
+            result["same_photos_teacher_network_tar_at_far_0.001"]  # no photo has a label of the teacher's
+
     def test_one_photo_has_no_pairs(self):
         assert celeba.score(self.photos()[:1])["gender_accuracy"] == 100
 

@@ -3,16 +3,24 @@
 import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import skimage.data
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.datasets import shared_dir
+from model import geometry, landmarks
+from model.datasets import Sample, shared_dir
+from model.evaluate import celeba
+from model.evaluate.run import Analysed
 from model.network import PRESETS, AllInOne
+from model.structures import Faces
 from model.trunk import load_teacher
 
+SHAPES = {"boxes": (4,), "scores": (), "visibility": (21,), "pose": (3,), "smile": (), "female": (), "age": ()}
+SHAPES |= {"descriptor": (512,)}
 BLOCKS = {  # name: (inputs, outputs)
     **{f"conv32_{i}": (32, 32) for i in (1, 2, 3)},
     "conv64_down": (32, 64),
@@ -138,3 +146,19 @@ def test_only_the_residual_network_can_start_so(fake, preset):
         network = AllInOne(PRESETS[preset])
     with pytest.raises(ValueError, match="only a residual network"):
         load_teacher(network, fake)
+
+
+def test_what_it_makes_of_an_analysed_photo(tmp_path):
+    """Chip and mirror at unit length, as ours; nothing where no face was found."""
+    photo = np.ascontiguousarray(skimage.data.astronaut()[:200, 130:330])
+    cv2.imwrite(str(tmp_path / "a.png"), photo[:, :, ::-1])
+    np.savez(tmp_path / "teacher.npz", **random_teacher())
+    points = torch.from_numpy(landmarks.CANONICAL)[None] * 110 + torch.tensor([40.0, 60.0])
+    one = {name: torch.zeros(1, *shape) for name, shape in SHAPES.items()} | {"landmarks": points}
+    sample = Sample("drawn", "a.png", tmp_path / "a.png", "test")
+    seen = [Analysed(sample, found, 200, 200) for found in (Faces(**one), Faces.empty())]
+    rows = celeba.teach(seen, tmp_path / "teacher.npz")
+    chip = geometry.crop([photo], torch.zeros(1, dtype=torch.int64), geometry.alignment_matrices(points, 150), 150)
+    views = F.normalize(reference(random_teacher(), torch.cat([chip, chip.flip(3)])), dim=1)
+    torch.testing.assert_close(torch.from_numpy(rows[0]).float(), F.normalize(views.sum(0), dim=0), atol=1e-3, rtol=0)
+    assert not rows[1].any()
