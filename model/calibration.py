@@ -7,10 +7,8 @@ Beyond the measured rates the tail is exponential in Fisher's z = artanh(score):
 in space have it, that never reaches 1. An exponential in the score itself is too heavy: of strangers searched among
 8,000 photos 0.08 % matched where 1 % was asked for, and 0.97 % with z (CelebA's test people among its training people).
 
-Several media pooled into one template score strangers higher than a photo does: nearly the same in z at every rate,
-(1 − 1/media) of `pooling`. Without it 4 % of strangers matched in galleries of templates, with it 1 to 1.6 %. Where
-both sides are pooled the shifts are added, which is too little for many media on both (at 5 each, FAR is 5 times what
-was asked for; without it, 20 times).
+Several media pooled into one template score strangers higher than photos do, and thresholds rise with them
+(model.pooling).
 
 Numpy only, so that a process without torch can answer with thresholds.
 """
@@ -25,6 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.pooling import fisher_z, pooling_shifts, units_of
+
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
 
@@ -34,8 +34,6 @@ RESAMPLES = 300
 CONFIDENCE = 0.95
 TAIL = 1e-3
 """Share of the impostor scores, from the top, that the tail beyond the measured rates is fitted to."""
-POOLED = (2, 3, 4, 6)
-"""Media of the templates that pooling is measured on."""
 FPIR = 0.01
 """False positive identification rate that a 1:N threshold holds by default: of 100 strangers searched, one matches."""
 
@@ -66,7 +64,8 @@ class Calibration:
     tail_start: float  # score that `tail_share` of the impostor pairs reach …
     tail_share: float
     tail_scale_z: float  # … and how far beyond it, in Fisher's z, their number falls by e
-    pooling: float = 0.0  # by how much in z a template of very many media scores strangers higher
+    pooling: float = 0.0  # by how much in z a template of very many media scores strangers higher …
+    pooling_both: float = 0.0  # … and, as a share of z, beyond that what two such templates do
 
     def probability(self, similarity: float, prior: float = 0.5, media: Sequence[int] = ()) -> float:
         """Chance 0–1 that both show one person, when `prior` of the pairs that are asked about do.
@@ -107,12 +106,16 @@ class Calibration:
         return self.threshold(-math.expm1(math.log1p(-fpir) / max(gallery_size, 1)), media)
 
     def _tail(self, far: float) -> float:
-        return math.tanh(_z(self.tail_start) + self.tail_scale_z * math.log(self.tail_share / far))
+        return math.tanh(fisher_z(self.tail_start) + self.tail_scale_z * math.log(self.tail_share / far))
 
     def _shifted(self, score: float, direction: int, media: Sequence[int]) -> float:
         """What a score of two photos is for templates of so many media (1), or the reverse (−1)."""
-        shift = self.pooling * sum(1 - 1 / max(number, 1) for number in media)
-        return math.tanh(_z(score) + direction * shift) if shift else score
+        parts = [1 - 1 / max(number, 1) for number in media]
+        shift = self.pooling * sum(parts)
+        if not shift:
+            return score
+        growth = 1 + self.pooling_both * (math.prod(parts) if len(parts) == 2 else 0)
+        return math.tanh(fisher_z(score) * growth + shift if direction > 0 else (fisher_z(score) - shift) / growth)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-like, for a checkpoint's header or a file."""
@@ -148,7 +151,7 @@ def all_pairs(vectors: Floats, subjects: Integers, keep: float = 2 * RATES[0], b
 
     Raises ValueError without a genuine or an impostor pair.
     """
-    units = _units(np.asarray(vectors, np.float32))
+    units = units_of(np.asarray(vectors, np.float32))
     _, person, photos = np.unique(subjects, return_inverse=True, return_counts=True)
     if photos.max() < 2 or len(photos) < 2:
         raise ValueError("calibration needs two photos of one person, and two people")
@@ -205,6 +208,7 @@ def calibrate(
     slope, intercept = _logistic(vectors, subjects, pairs, rng)
     above = max(int(TAIL * pairs.impostor_pairs), 10)
     start = float(pairs.impostor[above - 1])
+    pooling, pooling_both = pooling_shifts(vectors, subjects, rng, RATES[0])
     return Calibration(
         score=score,
         people=people,
@@ -216,43 +220,10 @@ def calibrate(
         intercept=intercept,
         tail_start=start,
         tail_share=above / pairs.impostor_pairs,
-        tail_scale_z=max(float((_z(pairs.impostor[:above]) - _z(start)).mean()), 1e-6),
-        pooling=_pooling(vectors, subjects, rng),
+        tail_scale_z=max(float((fisher_z(pairs.impostor[:above]) - fisher_z(start)).mean()), 1e-6),
+        pooling=pooling,
+        pooling_both=pooling_both,
     )
-
-
-def _z(scores: Any) -> Any:
-    """Fisher's z of scores −1 … 1."""
-    return np.arctanh(np.clip(np.asarray(scores, np.float64), -1 + 1e-7, 1 - 1e-7))
-
-
-def _pooling(vectors: Floats, subjects: Integers, rng: np.random.Generator) -> float:
-    """How far in z templates of many media score strangers higher than the photos that they are made of; at least 0.
-
-    The scores of templates and of their own photos are compared where a share RATES[0] of them is reached.
-    """
-    vectors = np.asarray(vectors, np.float32)
-    units, subjects = _units(vectors), np.asarray(subjects)
-    shifts, parts = [], []
-    for media in POOLED:
-        groups = [
-            np.stack(np.array_split(rows[: len(rows) // media * media], len(rows) // media))
-            for rows in (rng.permutation(np.flatnonzero(subjects == s)) for s in np.unique(subjects))
-            if len(rows) >= media
-        ]
-        if not groups:
-            continue
-        members = np.concatenate(groups)  # [T, media]
-        strangers = subjects[members[:, 0]][:, None] != subjects[None]
-        pooled = (_units(vectors[members].mean(axis=1)) @ units.T)[strangers]
-        single = np.concatenate([(units[members[:, i]] @ units.T)[strangers] for i in range(media)])
-        shifts.append(float(np.subtract(*(_z(np.quantile(scores, 1 - RATES[0])) for scores in (pooled, single)))))
-        parts.append(1 - 1 / media)
-    return max(float(np.dot(parts, shifts) / np.dot(parts, parts)), 0.0) if shifts else 0.0
-
-
-def _units(vectors: Floats) -> Floats:
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
 def _pairs_between(photos: Floats | Integers) -> float:
@@ -273,7 +244,7 @@ def _logistic(
     vectors: Floats, subjects: Integers, pairs: Pairs, rng: np.random.Generator, draws: int = 200_000
 ) -> tuple[float, float]:
     """Slope and intercept of the log odds, both kinds of pair weighing the same, by Newton's method."""
-    units = _units(vectors)
+    units = units_of(vectors)
     first, second = rng.integers(len(units), size=(2, draws))
     strangers = np.asarray(subjects)[first] != np.asarray(subjects)[second]
     impostor = np.einsum("nd,nd->n", units[first[strangers]], units[second[strangers]])
