@@ -80,6 +80,7 @@ class Template(BaseModel):
     vector: str = Field(
         repr=False, description="float32 numbers, little-endian, in base64", max_length=8 * MAX_DIMENSION
     )
+    media: int = Field(1, ge=1, le=100_000, description="how many are pooled in it: thresholds rise with them")
 
     @field_validator("vector")
     @classmethod
@@ -97,9 +98,9 @@ class Template(BaseModel):
         return np.frombuffer(base64.b64decode(self.vector), "<f4").astype(np.float32)
 
     @classmethod
-    def of(cls, model: str, vector: Vector) -> Template:
-        """From numbers [D]."""
-        return cls(model=model, vector=base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode())
+    def of(cls, model: str, vector: Vector, media: int) -> Template:
+        """From numbers [D] and the media pooled in them."""
+        return cls(model=model, media=media, vector=base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode())
 
 
 class Quality(BaseModel):

@@ -39,7 +39,8 @@ async def compare(request: Request, query: Annotated[VerifyAsked, Query()]) -> d
     stored = [check_model(template, answering) for template in templates]
     found = await all_probes(request, upload.images, asked.face, answering.model) if upload.images else []
     vectors = [probe.vector for probe in found] + stored
-    verdict = answering.verdict(similarity(*vectors), asked.far or settings.far)
+    media = [1] * len(found) + [template.media for template in templates]
+    verdict = answering.verdict(similarity(*vectors), asked.far or settings.far, *media)
     return verdict | {"faces": [probe.used(settings.min_quality) for probe in found]}
 
 
@@ -60,7 +61,7 @@ async def make_template(request: Request, query: Annotated[TemplatesAsked, Query
     else:
         vector = pool([probe.vector for probe in found], [probe.quality for probe in found], asked.mode)
     faces = [probe.used(settings.min_quality) for probe in found]
-    return {"template": Template.of(found[0].model, vector), "faces": faces}
+    return {"template": Template.of(found[0].model, vector, len(found)), "faces": faces}
 
 
 def _templates(upload: Upload) -> list[Template]:

@@ -161,7 +161,8 @@ async def get_template(request: Request, collection: str, subject: str) -> Templ
 
     def find(gallery: Gallery) -> Template:
         model = gallery.collection(collection).model
-        return Template.of(model, gallery.template(collection, subject, model))
+        media = sum(medium.used for medium in gallery.subject(collection, subject).media)
+        return Template.of(model, gallery.template(collection, subject, model), max(media, 1))
 
     return await stored(request, find)
 

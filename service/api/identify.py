@@ -38,9 +38,9 @@ async def verify(
     asked, probe_under = await _probe_of(request, query)
 
     async def find(answering: Scoring) -> dict[str, Any]:
-        vector, faces = await probe_under(answering)
+        vector, faces, media = await probe_under(answering)
         match = await stored(request, lambda gallery: gallery.verify(collection, subject, answering.model, vector))
-        verdict = answering.verdict(match.similarity, asked.far or settings.far, match.media, len(faces))
+        verdict = answering.verdict(match.similarity, asked.far or settings.far, match.media, media)
         return verdict | {"subject": subject, "faces": faces}
 
     return await under_own_model(request, collection, find)
@@ -59,19 +59,19 @@ async def search(request: Request, collection: str, query: Annotated[SearchAsked
     fpir = asked.fpir or settings.fpir
 
     async def find(answering: Scoring) -> dict[str, Any]:
-        vector, faces = await probe_under(answering)
+        vector, faces, media = await probe_under(answering)
         matches, size = await asyncio.to_thread(_found, request, collection, answering.model, vector, asked.limit)
         found = []
         for match in matches:
-            threshold = answering.identification(size, fpir, match.media, len(faces))
+            threshold = answering.identification(size, fpir, match.media, media)
             told = {"subject": match.subject, "similarity": match.similarity, "metadata": match.metadata}
             found.append(told | {"threshold": threshold, "matched": match.similarity >= threshold})
         return {
             "matches": found,
-            "threshold": answering.identification(size, fpir, len(faces)),
+            "threshold": answering.identification(size, fpir, media),
             "fpir": fpir,
             "gallery_size": size,
-            "thresholds": answering.thresholds(len(faces)),
+            "thresholds": answering.thresholds(media),
             "score": answering.score,
             "model": answering.model,
             "faces": faces,
@@ -90,8 +90,8 @@ def _found(request: Request, collection: str, model: str, vector: Vector, limit:
 
 
 AskedOf = TypeVar("AskedOf", VerifyAsked, SearchAsked)
-Under = Callable[[Scoring], Awaitable[tuple[Vector, list[dict[str, Any]]]]]
-"""The probe [D] and the faces it is made of, by a model."""
+Under = Callable[[Scoring], Awaitable[tuple[Vector, list[dict[str, Any]], int]]]
+"""The probe [D], the faces it is made of, and how many media are pooled in it, by a model."""
 
 
 async def _probe_of(request: Request, query: AskedOf) -> tuple[AskedOf, Under]:
@@ -103,11 +103,11 @@ async def _probe_of(request: Request, query: AskedOf) -> tuple[AskedOf, Under]:
     if (template is None) == (not upload.images):
         raise InvalidRequest("send either photos or a template")
 
-    async def under(answering: Scoring) -> tuple[Vector, list[dict[str, Any]]]:
+    async def under(answering: Scoring) -> tuple[Vector, list[dict[str, Any]], int]:
         answering.calibrated()  # before the work
         if template is not None:
-            return check_model(template, answering), []
+            return check_model(template, answering), [], template.media
         found = await all_probes(request, upload.images, asked.face, answering.model)
-        return pooled(found), [probe.used(settings.min_quality) for probe in found]
+        return pooled(found), [probe.used(settings.min_quality) for probe in found], len(found)
 
     return asked, under

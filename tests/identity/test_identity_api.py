@@ -187,6 +187,13 @@ def test_compare_photos_and_templates(served: Served):
         assert client.post("/v1/collections/staff/subjects/ada/verify", json=body).json()["matched"]
         assert client.post("/v1/collections/staff/search", json=body).json()["matches"][0]["matched"]
     mine = client.get("/v1/collections/staff/subjects/ada/template").json()
+    assert (ada["media"], pooled["template"]["media"], mine["media"]) == (1, 2, 1)
+    strict, lax = (
+        client.post("/v1/compare", json={"image": encoded, "template": pooled["template"] | {"media": media}}).json()
+        for media in (9, 1)
+    )
+    assert strict["thresholds"]["0.001"] > lax["thresholds"]["0.001"]
+    assert strict["similarity"] == lax["similarity"]
     assert client.post("/v1/compare", json={"templates": [mine, pooled["template"]]}).json()["matched"]
 
 
@@ -198,6 +205,7 @@ def test_compare_photos_and_templates(served: Served):
         ({"templates": [{"model": MODEL, "vector": b64encode(bytes(64)).decode()}] * 2}, 422, "invalid_subject"),
         ({"templates": [{"model": MODEL, "vector": b64encode(b"\xff" * 64).decode()}] * 2}, 422, "invalid_request"),
         ({"templates": [{"model": MODEL, "vector": "!"}] * 2}, 422, "invalid_request"),
+        ({"templates": [{"model": MODEL, "vector": "AAAA", "media": 0}] * 2}, 422, "invalid_request"),
         ({"templates": [1, 2]}, 422, "invalid_request"),
         ({"templates": "both"}, 422, "invalid_request"),
         ({"template": "{"}, 422, "invalid_request"),
