@@ -1,4 +1,4 @@
-"""Trains the dense proposer on mosaics: python -m model.train_proposals --out RUN [--steps N].
+"""Trains the dense proposer on mosaics: python -m model.train_proposals --out RUN [--start WEIGHTS] [--hard FILE].
 
 A mosaic is a background of any scale with photos of marked faces laid on it, each shrunk or grown so that its face
 has a chosen size. A cell near the centre of a face of the level's octave is positive, near any other face ignored.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import cos, pi
 from pathlib import Path
 
@@ -23,11 +23,14 @@ from model import checkpoint, geometry
 from model.datasets import Array, Sample, mixture
 from model.datasets.augment import degrade
 from model.datasets.loaders import Batch, prefetch
+from model.datasets.regions import MISSED
 from model.datasets.store import PhotoStore
 from model.geometry import Image
 from model.proposals import SIZES, STRIDE, UNIT, ProposalNetwork, cell_centres
 
 CANVAS = 192
+HARD = 40.0
+"""Weight of the faces that an earlier detector missed (model.mine)."""
 UPRIGHT = 0.85
 """Share of the photos that are laid about upright; the others lie at any angle, as faces of reclining people do."""
 
@@ -35,7 +38,13 @@ UPRIGHT = 0.85
 class Mosaics:
     """Mosaics of photos with one marked face each on backgrounds without."""
 
-    def __init__(self, samples: Sequence[Sample], backgrounds: Sequence[Sample], photos: PhotoStore) -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        backgrounds: Sequence[Sample],
+        photos: PhotoStore,
+        missed: Collection[str] = (),
+    ) -> None:
         self.samples = [
             s for s in samples if s.landmarks is not None and np.isfinite(s.landmarks).all() and s.faces == 1
         ]
@@ -44,6 +53,7 @@ class Mosaics:
         self.backgrounds, self.photos = list(backgrounds), photos
         share = {"utkface": 0.25, "celeba_aligned_small": 0.3, "helen": 4.0}
         chances = np.array([share.get(s.source, 1.0) for s in self.samples])
+        chances *= [HARD if f"{s.source}/{s.name}" in missed else 1.0 for s in self.samples]
         self._chances = chances / chances.sum()
 
     def batch(self, count: int, rng: np.random.Generator) -> Batch:
@@ -131,6 +141,8 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; resumed where it holds a state")
+    parser.add_argument("--start", type=Path, help="checkpoint whose proposer goes on learning")
+    parser.add_argument("--hard", type=Path, help="what model.mine wrote: the faces it names come up more often")
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--batch-size", type=int, default=24)
     parser.add_argument("--lr", type=float, default=2e-3)
@@ -142,14 +154,26 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     faces, empty = mixture.photos()
     photos = PhotoStore(faces + empty)
-    data = Mosaics([s for s in faces if s.split == "train"], [s for s in empty if s.split == "train"], photos)
-    train(data, arguments.out, arguments.steps, arguments.batch_size, arguments.lr, arguments.seed)
+    missed = set(np.load(arguments.hard)[MISSED]) if arguments.hard else set[str]()
+    data = Mosaics([s for s in faces if s.split == "train"], [s for s in empty if s.split == "train"], photos, missed)
+    started = checkpoint.load(arguments.start).part("proposals") if arguments.start else None
+    train(data, arguments.out, arguments.steps, arguments.batch_size, arguments.lr, arguments.seed, started)
 
 
-def train(data: Mosaics, out: Path, steps: int, batch_size: int, lr: float, seed: int) -> None:
+def train(
+    data: Mosaics,
+    out: Path,
+    steps: int,
+    batch_size: int,
+    lr: float,
+    seed: int,
+    started: dict[str, Tensor] | None = None,
+) -> None:
     """Steps until the end; out/state.pt every five minutes, holding network, optimiser and step."""
     torch.manual_seed(seed)
     network = ProposalNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if started:
+        network.load_state_dict(started)
     optimizer = torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=1e-4)
     step, path = 0, out / "state.pt"
     if path.is_file():

@@ -75,8 +75,8 @@ def _run(
 def _figures(outputs: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> dict[str, float]:
     figures: dict[str, float] = {}
     for label, output in (("female", "gender"), ("smile", "smile"), ("detection", "detection")):
-        if label in labels and output in outputs:
-            known = ~labels[label].isnan()
+        known = ~labels.get(label, torch.full((1,), torch.nan)).isnan()
+        if known.any() and output in outputs:
             right = (outputs[output][known] > 0.5) == (labels[label][known] > 0.5)
             figures[f"{label}_accuracy"] = right.float().mean().item()
     if "age" in labels and "age" in outputs:
