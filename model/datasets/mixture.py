@@ -61,7 +61,7 @@ def load(config: MixtureConfig, size: int) -> Data:
     """Reads every set, decodes once, and builds the loaders. Raises FileNotFoundError naming what is missing."""
     faces, empty = photos()
     store = PhotoStore(faces + empty)
-    train = _filled([s for s in faces if s.split == "train"], config.pseudo)
+    train = filled([s for s in faces if s.split == "train"], config.pseudo)
     numbers = {name: i for i, name in enumerate(sorted({s.subject for s in train if s.subject}))}
     val = [s for s in faces if s.split == "val"]
 
@@ -95,18 +95,18 @@ def _chunks(loader: AlignedFaces | Regions, count: int, chunk: int = 64) -> list
     return [loader.exact([int(i) for i in chosen[start : start + chunk]]) for start in range(0, len(chosen), chunk)]
 
 
-def _filled(samples: Sequence[Sample], path: str | None) -> list[Sample]:
+def filled(samples: Sequence[Sample], path: str | None) -> list[Sample]:
     """The samples with the pseudo-labels of what they lack."""
     if path is None:
         return list(samples)
     with np.load(Path(path).expanduser()) as arrays:
         labels = {name: dict(zip(arrays["names"], arrays[name], strict=True)) for name in set(arrays) - {"names"}}
-    filled = []
+    known = []
     for sample in samples:
         key = f"{sample.source}/{sample.name}"
         new = {k: float(v[key]) for k, v in labels.items() if key in v and np.isnan(getattr(sample, k))}
-        filled.append(replace(sample, **new))  # type: ignore[arg-type]
-    return filled
+        known.append(replace(sample, **new))  # type: ignore[arg-type]
+    return known
 
 
 def _hard_negatives(path: str | None) -> dict[str, Array]:
