@@ -1,4 +1,4 @@
-"""`allinone-face calibrate FOLDER` where the folder is not what it should be: one clear line each, nothing written."""
+"""`allinone-face calibrate FOLDER`: thresholds of one's own photos; without enough one clear line, nothing written."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from model import checkpoint, identity
 from service.__main__ import main
 
 
@@ -62,3 +63,28 @@ def test_photos_without_a_face(
     cv2.imwrite(str(folder / "bob" / "grey.png"), np.full((60, 60, 3), 128, np.uint8))
     assert calibrate(folder, faceless_checkpoint, tmp_path / "own.json") == 1
     assert "no face in any of 3 photos" in capsys.readouterr().err
+
+
+def test_enough_photos_give_thresholds_that_the_service_takes(
+    tmp_path: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+):
+    """60 drawn people, eight noisy photos each: all are counted, and the file is for these weights alone."""
+    rng = np.random.default_rng(0)
+    for person in range(60):
+        (tmp_path / "people" / f"{person:02}").mkdir(parents=True)
+        face = cv2.resize(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8), (24, 24), interpolation=cv2.INTER_CUBIC)
+        for photo in range(8):
+            noisy = np.clip(face + rng.normal(0, 12, face.shape), 0, 255).astype(np.uint8)
+            cv2.imwrite(str(tmp_path / "people" / f"{person:02}" / f"{photo}.png"), noisy)
+    assert calibrate(tmp_path / "people", tiny_checkpoint, tmp_path / "own.json") == 0
+    told = capsys.readouterr().out
+    assert "60 people, 480 photos, 113,280 impostor pairs" in told
+    loaded = checkpoint.load(tiny_checkpoint)
+    known = identity.of(loaded, tmp_path / "own.json")
+    assert known.calibration is not None
+    assert known.calibration.people == 60
+    values = [threshold.value for threshold in known.calibration.thresholds]
+    assert values == sorted(values)
+    other = checkpoint.Checkpoint(loaded.tensors, loaded.config, "0" * 64)
+    with pytest.raises(ValueError, match="calibration"):
+        identity.of(other, tmp_path / "own.json")
