@@ -11,7 +11,7 @@ import torch
 from model import geometry, landmarks, tpe
 from model.datasets import Sample
 from model.datasets.lfw import Pair
-from model.evaluate import celeba, detection, helen, lfw, pose, utkface
+from model.evaluate import celeba, detection, helen, lfw, mtfl, pose, utkface
 from model.evaluate.result import Figure, Plot, Result, Table, results_rows
 from model.evaluate.run import Analysed, reference_box
 from model.structures import Faces
@@ -202,6 +202,18 @@ class TestCeleba:
 
     def test_one_photo_has_no_pairs(self):
         assert celeba.score(self.photos()[:1])["gender_accuracy"] == 100
+
+
+class TestMtfl:
+    def test_by_hand(self):
+        """One right, one with a wrong smile, one whose marked face was missed though another was found."""
+        truth = sample(landmarks=POINTS.numpy(), smile=1.0, female=0.0)
+        far = POINTS[None] * 0.2
+        found = [faces(smile=[0.9]), faces(smile=[0.1]), faces(points=far, smile=[0.9])]
+        result = mtfl.score([analysed(truth, f) for f in found])
+        assert result["smile_accuracy"] == pytest.approx(100 / 3)
+        assert result["gender_accuracy"] == pytest.approx(200 / 3)
+        assert result["faces_missed"] == 1
 
 
 class TestHelen:
