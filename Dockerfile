@@ -67,10 +67,14 @@ COPY service service
 RUN /opt/hatch/bin/python -m hatchling build --target wheel --directory dist \
  && /usr/bin/python3 -m pip --python /opt/face/bin/python install --no-deps --prefix /app dist/*.whl
 
+# The API answers without the model: its image leaves the weights out.
+FROM app AS api-app
+RUN rm /app/lib/python3.11/site-packages/model/weights/*.safetensors
+
 # -- the images ----------------------------------------------------------------------------------------------------------
 FROM python AS api
 COPY --from=api-packages /opt/face /opt/face
-COPY --from=app /app /app
+COPY --from=api-app /app /app
 ENV FACE_HOST=0.0.0.0 \
     FACE_PORT=8000
 USER 10001:10001

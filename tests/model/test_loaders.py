@@ -432,7 +432,8 @@ def test_the_whole_mixture_of_a_recipe(world):
     assert data.subjects == len(trained) > 10
     seen = dict(map(data.mixture.batch, range(30)))
     assert set(seen) == set(shares)
-    assert set(seen["utkface"]) == {"crops", "age", "female", "embedding"}
+    assert set(seen["utkface"]) == {"crops", "age", "female", "smile", "embedding"}
+    assert seen["utkface"]["smile"].isnan().all()
     assert set(seen["celeba"]) == {"crops", "female", "smile", "subject", "person", "embedding"}
     assert set(seen["mtfl"]) == {"crops", "female", "smile", "embedding"}
     assert set(seen["regions"]) == {"crops", "detection", "landmarks", "landmark_weight", "visibility", "pose"}

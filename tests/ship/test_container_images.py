@@ -170,7 +170,7 @@ def test_the_steps_run_and_the_image_is_small_and_without_torch(built: Path):
     sizes = [(size["what"], size["bytes"]) for size in images["api"]["sizes"]]
     assert [what.split(" ")[0] for what, _ in sizes] == ["RUN", "COPY", "COPY"]
     assert sizes[1][1] < 400e6, "packages"
-    assert sizes[2][1] < 40e6, "what changes with every commit"
+    assert sizes[2][1] < 8e6, "what changes with every commit, without weights"
     said = inside(built, "api", "ls", "/opt/face/lib/python3.11/site-packages").stdout.split()
     assert "fastapi" in said
     assert "torch" not in said
