@@ -14,6 +14,7 @@ import cv2
 import pytest
 import skimage.data
 import yaml
+from manifests import OVERLAYS, objects
 
 from model import checkpoint
 from service.config import Settings
@@ -132,6 +133,20 @@ def test_every_heading_of_the_issue_is_there_and_every_block_is_shell():
     assert wanted <= set(SECTIONS)
     assert DOCUMENT.count("\n```") == 2 * sum(len(blocks) for blocks in BLOCKS.values())
     assert all(BLOCKS.values()), "a runbook without a command"
+
+
+def test_what_the_sentences_tell_kubectl_to_touch_is_there():
+    """There is no cluster to run them in: their objects are those of the manifests, their verbs are kubectl's."""
+    told = re.findall(r"`(kubectl [^`]+)`", DOCUMENT)
+    words = [re.findall(r"\b(deploy|statefulset|scaledobject)[/ ]([a-z0-9-]+)", one) for one in told]
+    named = {({"deploy": "deployment"}.get(kind, kind), name) for found in words for kind, name in found}
+    named.remove(("statefulset", "searcher-of-4"))  # what the story makes
+    there = {(item["kind"].lower(), item["metadata"]["name"]) for name in OVERLAYS for item in objects(name)}
+    assert named == {("deployment", "api"), ("scaledobject", "worker")}
+    assert named | {("redis", "redis"), ("namespace", "allinone-face")} <= there
+    for one in told:
+        verb = next(word for word in one.split()[1:] if word not in ("-n", "allinone-face"))
+        assert subprocess.run(["kubectl", verb, "--help"], capture_output=True, check=False).returncode == 0, one
 
 
 @needs_redis
