@@ -27,7 +27,10 @@ def memory(started: Started) -> int:
     return int(Path(f"/proc/{started.process.pid}/statm").read_text().split()[1]) * 4096
 
 
-def ask(api: Started, number: int, threads: int = 16, colour: str = "grey") -> Counter[int]:
+CLIENTS = 16
+
+
+def ask(api: Started, number: int, threads: int = CLIENTS, colour: str = "grey") -> Counter[int]:
     body = photo(colour, 64)
 
     def one(share: int) -> list[int]:
@@ -50,7 +53,8 @@ def test_two_thousand_requests_leave_nothing(server: RedisServer, processes: Pro
     assert set(server.client.scan_iter("*")) == keys
     for name, started in (("api", api), ("worker", worker)):
         files, resident = before[name]
-        until(lambda started=started, files=files: files_open(started) <= files + 2)
+        # The API keeps a connection to Redis for as many clients as ever came together: perhaps fewer did before.
+        until(lambda started=started, files=files: files_open(started) <= files + CLIENTS)
         assert memory(started) - resident < 16 << 20, name
     shown, theirs = api.get("/metrics").text, worker.get("/metrics").text
     assert figure(theirs, "face_images_total") == 2160
