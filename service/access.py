@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Awaitable, Callable
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any, cast
 from urllib.parse import urlsplit
 
-from fastapi import Request, Security
+from fastapi import Request, Response, Security
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
 
 from service.config import Settings
 from service.errors import ServiceError
@@ -57,16 +59,32 @@ class Access:
             raise ForeignHost("the request comes from another site's page")
 
 
+class Direct(APIRoute):
+    """A route whose dependencies and endpoint take the request alone: FastAPI needs 0.1 ms to find out arguments."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What FastAPI calls for a request."""
+        checks = [depends.dependency for depends in self.dependencies if depends.dependency]
+
+        async def handle(request: Request) -> Response:
+            for check in checks:
+                await check(request)
+            return cast(Response, await self.endpoint(request))
+
+        return handle
+
+
 def needs(role: Role) -> Callable[[Request, Credentials], Awaitable[None]]:
     """A dependency: lets a route's requests through that have a key of this role."""
 
-    async def check(request: Request, credentials: Credentials) -> None:
+    async def check(request: Request, _: Credentials = None) -> None:
         access: Access = request.app.state.access
         if role != "analyze":
             access.check_host(request.headers.get("host"), request.headers.get("origin"))
         if access.enabled:
-            words = credentials.credentials if credentials else request.headers.get("x-api-key")
-            request.state.key = await asyncio.to_thread(access.admit, words, role)
+            scheme, words = get_authorization_scheme_param(request.headers.get("authorization"))
+            given = words if scheme.lower() == "bearer" else request.headers.get("x-api-key")
+            request.state.key = await asyncio.to_thread(access.admit, given, role)
 
     return check
 

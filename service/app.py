@@ -111,8 +111,8 @@ def create_app(settings: Settings, broker: ApiSide, metrics: Metrics) -> FastAPI
             expose_headers=shown,
         )
     app.add_middleware(RequestContext, metrics=metrics, tracing=tracing)
+    app.include_router(faces.router)
     app.include_router(system.router)
-    app.include_router(faces.router, dependencies=[Depends(needs("analyze"))])
     app.include_router(jobs.router, dependencies=[Depends(needs("analyze"))])
     for router in (gallery, media, identify, transfer, compare, keys):
         app.include_router(router.router)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from queue import Empty, Queue
+from queue import Empty, SimpleQueue
 from typing import Protocol, TypeVar
 
 
@@ -43,7 +43,7 @@ def batches(stream: Iterable[Item | None], most: int, pixels: int) -> Iterator[l
         yield batch
 
 
-def arrivals(queue: Queue[Item | None], linger: float, more_coming: Callable[[], bool]) -> Iterator[Item | None]:
+def arrivals(queue: SimpleQueue[Item | None], linger: float, more_coming: Callable[[], bool]) -> Iterator[Item | None]:
     """What the queue holds, and None whenever it is empty; ends when None is taken from the queue.
 
     Before a pause it waits for the next item, `linger` seconds at most from the first item after the last pause, and

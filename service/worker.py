@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from queue import Queue
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,7 @@ class Worker:
         self._identity = load_identity(analyzer, settings)
         self._tracing = open_tracing(settings.otlp_endpoint, "allinone-face-worker")
         self._gate = Gate(2 * settings.batch_images, 2 * settings.batch_pixels)
-        self._decoded: Queue[Task | None] = Queue()
+        self._decoded: SimpleQueue[Task | None] = SimpleQueue()
         self._decoding = 0
         self._lock = threading.Lock()
         self._warm, self._stopping, self._ended = threading.Event(), threading.Event(), False

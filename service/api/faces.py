@@ -11,21 +11,23 @@ import uuid
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from service import images
+from service.access import Direct, needs
 from service.api.uploads import Upload, read_upload, request_body
 from service.broker import ApiSide, Job, Result
 from service.config import Settings
 from service.errors import DeadlineExceeded, InvalidRequest, NotReady, ServiceError, restored
 from service.schemas import AnalysesAnswer, AnalysisAnswer, JobOptions, Options
 
-router = APIRouter(tags=["faces"])
+router = APIRouter(tags=["faces"], route_class=Direct)
 Asked = TypeVar("Asked", bound=BaseModel)
 
 PROBLEMS = {
@@ -57,6 +59,7 @@ def described(options: type[BaseModel]) -> dict[str, Any]:
     response_model=AnalysisAnswer | AnalysesAnswer,
     responses=RESPONSES,
     openapi_extra=described(Options),
+    dependencies=[Depends(needs("analyze"))],
 )
 async def analyse(request: Request) -> Response:
     """Find and describe the faces of one photo or of several.
@@ -76,7 +79,7 @@ async def analyse(request: Request) -> Response:
     outcomes = await outcomes_of(request, upload.images, JobOptions(**options.model_dump()))
     timings = _timings([outcome for outcome in outcomes if isinstance(outcome, Result)])
     timings |= {"upload": round(1000 * (arrived - started), 2), "total": round(1000 * (time.monotonic() - started), 2)}
-    return JSONResponse(_answer(outcomes, upload.several, timings))
+    return Response(to_json(_answer(outcomes, upload.several, timings)), media_type="application/json")
 
 
 def queried(request: Request, kind: type[Asked]) -> Asked:
@@ -114,7 +117,7 @@ async def outcomes_of(
 ) -> list[Result | ServiceError]:
     """What became of each photo, by the model of a digest or any. Raises QueueFull, NotReady, ClientDisconnect."""
     settings: Settings = request.app.state.settings
-    if len(photos) == 1 and images.is_quick(photos[0]):
+    if len(photos) == 1 and images.plain_jpeg(photos[0]):
         probed = [_probe(photos[0], settings)]
     else:
         probed = await run_in_threadpool(lambda: [_probe(photo, settings) for photo in photos])
@@ -157,17 +160,18 @@ async def _wait(request: Request, jobs: Sequence[Job], seconds: float) -> dict[s
     broker: ApiSide = request.app.state.broker
     futures = await broker.submit(jobs)
     leaving = asyncio.ensure_future(_until_gone(request))
-    everything = asyncio.gather(*futures, return_exceptions=True)
+    end = time.monotonic() + seconds
     try:
-        await asyncio.wait((everything, leaving), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if leaving.done() and not everything.done():
-            raise ClientDisconnect
-        done = [future for future in futures if future.done() and not future.cancelled()]
-        return {future.result().job_id: future.result() for future in done}
+        for future in futures:
+            left = max(0.0, end - time.monotonic())
+            await asyncio.wait((future, leaving), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if leaving.done() and not all(map(_answered, futures)):
+                raise ClientDisconnect
+        return {future.result().job_id: future.result() for future in futures if _answered(future)}
     finally:
         leaving.cancel()
-        everything.cancel()
-        await broker.cancel([job.id for job, future in zip(jobs, futures, strict=True) if not _answered(future)])
+        if not all(map(_answered, futures)):
+            await broker.cancel([job.id for job, future in zip(jobs, futures, strict=True) if not _answered(future)])
 
 
 def _answered(future: asyncio.Future[Result]) -> bool:

@@ -1,4 +1,4 @@
-"""Jobs and results as bytes: msgpack, with the compressed image beside the header. Times travel as what is left.
+"""Jobs and results as bytes: a header in msgpack, beside it id and compressed image. Times travel as what is left.
 
 Photos and what was found in them are sealed where there is a key; headers and errors say nothing about people.
 """
@@ -18,7 +18,7 @@ from service.schemas import JobOptions
 from service.vault import VaultLocked
 
 PREFIX = "face:queue:"
-NAMES = ("id", "request_id", "pixels", "trace")
+NAMES = ("request_id", "pixels", "trace")
 PLAIN = tuple(name for name in Result.__slots__ if name != "analysis")
 PHOTO, ANSWER = b"photo", b"answer"
 
@@ -32,45 +32,36 @@ def pack_job(job: Job, seal: Seal | None) -> tuple[bytes, bytes, int]:
     return cast(bytes, msgpack.packb(header)), image, left
 
 
-def unpack_job(fields: dict[bytes, bytes], waited: float, attempt: int, seal: Seal | None) -> Job:
+def unpack_job(fields: dict[bytes, bytes], image: bytes, waited: float, attempt: int, seal: Seal | None) -> Job:
     """A job that arrived `waited` seconds ago. Raises ValueError for what is none, VaultLocked."""
     try:
+        job_id = str(fields[b"id"], "ascii")
         header = msgpack.unpackb(fields[b"h"])
         options = JobOptions.model_validate(header["options"])
-        known = {name: header[name] for name in NAMES}
+        known: dict[str, Any] = {name: header[name] for name in NAMES}
         submitted = time.monotonic() - max(0.0, waited)
         deadline = submitted + int(fields[b"t"]) / 1000
-        image = fields[b"i"]
         if header.get("sealed"):
-            image = _opened(image, seal, PHOTO, str(header["id"]).encode())
-        return Job(image=image, options=options, submitted=submitted, deadline=deadline, attempt=attempt, **known)
+            image = _opened(image, seal, PHOTO, fields[b"id"])
+        known |= {"submitted": submitted, "deadline": deadline, "attempt": attempt}
+        return Job(id=job_id, image=image, options=options, **known)
     except (KeyError, TypeError, ValueError, AttributeError, msgpack.UnpackException) as error:
         raise ValueError("not a job") from error
 
 
 def unpack_header(fields: dict[bytes, bytes]) -> dict[str, Any]:
-    """What can be told without the key: id, request_id, pixels, bytes, sealed. Raises ValueError for what is no job."""
+    """What can be told without the key: request_id, pixels, bytes, sealed. Raises ValueError for what is no job."""
     try:
         header = msgpack.unpackb(fields[b"h"])
-        known = {"id": str(header["id"]), "request_id": str(header["request_id"]), "pixels": int(header["pixels"])}
-        return known | {
-            "bytes": int(header.get("bytes", len(fields[b"i"]))), "sealed": bool(header.get("sealed")),
-        }  # fmt: skip
+        known = {"request_id": str(header["request_id"]), "sealed": bool(header["sealed"])}
+        return known | {name: int(header[name]) for name in ("pixels", "bytes")}
     except (KeyError, TypeError, ValueError, AttributeError, msgpack.UnpackException) as error:
         raise ValueError("not a job") from error
 
 
-def job_id(fields: dict[bytes, bytes]) -> str | None:
-    """Whose job it is, also when the rest cannot be read."""
-    try:
-        return str(msgpack.unpackb(fields[b"h"])["id"])
-    except (KeyError, TypeError, ValueError, msgpack.UnpackException):
-        return None
-
-
-def answering(fields: dict[bytes, bytes], seal: Seal | None) -> Seal | None:
+def answering(fields: dict[bytes, bytes], image: bytes, seal: Seal | None) -> Seal | None:
     """What seals the answer to a job that unpack_job() has read: the key that sealed the job, if one did."""
-    return seal.like(fields[b"i"]) if seal and msgpack.unpackb(fields[b"h"]).get("sealed") else None
+    return seal.like(image) if seal and msgpack.unpackb(fields[b"h"]).get("sealed") else None
 
 
 def pack_result(result: Result, seal: Seal | None) -> bytes:

@@ -65,8 +65,8 @@ class DeadLetters:
         Raises QueueFull, NotReady, VaultLocked.
         """
         try:
-            job = codec.unpack_job(letter.fields, 0, 1, self._seal)
-        except ValueError as error:
+            job = codec.unpack_job(letter.fields, letter.fields[b"i"], 0, 1, self._seal)
+        except (ValueError, KeyError) as error:
             raise InvalidRequest("this dead letter is no job") from error
         result = asyncio.run(_submit(job, api, seconds))
         if result.code in (None, "worker_lost"):

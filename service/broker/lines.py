@@ -14,6 +14,7 @@ from typing import Any
 
 import redis
 import redis.asyncio
+from hiredis import pack_command
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Unreachable
@@ -21,7 +22,7 @@ from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as TooSlow
 from redis.retry import Retry
 
-Command = Sequence[Any]
+Command = tuple[Any, ...]
 READ_BYTES = 1 << 18
 
 
@@ -84,7 +85,7 @@ class Lines:
 
     def __init__(self, url: str, most: int, timeout: float) -> None:
         self._pool: Any = redis.asyncio.ConnectionPool.from_url(
-            url, socket_connect_timeout=2, protocol=2, retry=AsyncRetry(NoBackoff(), 0)
+            url, socket_timeout=None, socket_connect_timeout=2, protocol=2, retry=AsyncRetry(NoBackoff(), 0)
         )
         self._idle: list[Any] = []
         self._room, self._timeout = asyncio.Semaphore(most), timeout
@@ -95,7 +96,7 @@ class Lines:
             connection = self._idle.pop() if self._idle else self._pool.make_connection()
             try:
                 async with asyncio.timeout(self._timeout):
-                    await connection.send_packed_command(connection.pack_commands(commands))
+                    await connection.send_packed_command([pack_command(command) for command in commands])
                     replies = [await connection.read_response() for _ in commands]
             except TimeoutError as error:
                 await connection.disconnect(nowait=True)
@@ -108,16 +109,25 @@ class Lines:
 
     async def run(self, script: Script, key: str, words: Sequence[Any]) -> Any:
         """The script's reply. It is run again where the connection was found broken."""
-        for last in (False, True):
-            try:
-                return (await self.ask(script.known(key, words)))[0]
-            except NoScriptError:
-                return (await self.ask(script.new(key, words)))[0]
-            except Unreachable:
-                await self.close()  # the idle ones broke with it
-                if last:
-                    raise
-        return None
+        try:
+            return (await self._twice(script.known(key, words)))[0]
+        except NoScriptError:
+            return (await self._twice(script.new(key, words)))[0]
+
+    async def transact(self, *commands: Command) -> list[Any]:
+        """The replies to commands of which all are run or none. They are run again like scripts."""
+        replies: list[Any] = (await self._twice(("MULTI",), *commands, ("EXEC",)))[-1]
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+    async def _twice(self, *commands: Command) -> list[Any]:
+        try:
+            return await self.ask(*commands)
+        except Unreachable:
+            await self.close()  # the idle ones broke with it
+            return await self.ask(*commands)
 
     async def close(self) -> None:
         """Let go of those that are idle."""

@@ -22,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from service.broker import Job, QueueState, Result, WorkerInfo, codec, scripts
-from service.broker.lines import Lines, Script
+from service.broker.lines import Command, Lines, Script
 from service.broker.seal import Seal
 from service.errors import NotReady, QueueFull
 from service.vault import VaultLocked
@@ -34,6 +34,8 @@ BEAT = 1.0
 """Seconds between two signs of life."""
 REPLIES_KEPT = 10.0
 """Seconds after the last sign of life until nobody waits for this process's jobs."""
+TURNS = 2
+"""Of the loop, in which those whose answers came send them on before more are asked for."""
 SWEEP_EVERY = 10
 """Beats between two looks for what nobody will ever claim."""
 GRACE = 60.0
@@ -61,7 +63,7 @@ class RedisApi:
         strict: bool = False,
         prefix: str = codec.PREFIX,
     ) -> None:
-        self._size, self._size_bytes, self._model, self._prefix = size, size_bytes, model, prefix
+        self._size, self._size_bytes, self._model, self._prefix = size, int(size_bytes), model, prefix
         self._seal, self._strict, self._plain = seal, strict, set[str]()
         pool = BlockingConnectionPool.from_url(
             url, max_connections=CONNECTIONS, timeout=5, socket_timeout=5, socket_connect_timeout=2,
@@ -100,17 +102,18 @@ class RedisApi:
     async def submit(self, jobs: Sequence[Job]) -> list[asyncio.Future[Result]]:
         """Accept all jobs or none. Raises QueueFull, NotReady."""
         model = await self._choose({job.model for job in jobs})
-        words: list[Any] = [model, self._size, self._size_bytes, 0]
+        photos: list[Command] = []
+        words: list[Any] = [model, self._size, self._size_bytes]
         seal = self._sealing(model)
         for job in jobs:
             header, image, left = codec.pack_job(job, seal)
-            words += [header, image, left, self._replies]
-            words[3] += len(image)
+            photos.append(("SET", f"{self._prefix}image:{job.id}", image))
+            words += [job.id, header, left, self._replies]
         futures = [asyncio.get_running_loop().create_future() for _ in jobs]
         self._open.update({job.id: (future, job.deadline) for job, future in zip(jobs, futures, strict=True)})
         try:
             with reaching():
-                age = int(await self._lines.run(ADMIT, self._prefix, words))
+                age = int((await self._lines.transact(*photos, ADMIT.new(self._prefix, words)))[-1])
             if age >= 0:
                 raise QueueFull(retry_after=max(1, math.ceil(age / 1000)))
         except BaseException:
@@ -201,6 +204,8 @@ class RedisApi:
             for _, fields in entries:
                 with suppress(ValueError, VaultLocked):  # its job ends at the deadline
                     self._resolve(codec.unpack_result(fields[1], self._seal))  # r and what it is
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
 
     def _resolve(self, result: Result) -> None:
         future, _ = self._open.pop(result.job_id, (None, 0.0))

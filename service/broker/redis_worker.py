@@ -43,6 +43,7 @@ class Held:
     """A claimed entry of the stream; `seal` seals its answer, `since` is time.monotonic() of its submission."""
 
     entry: bytes
+    job: bytes
     size: int
     reply_to: bytes
     seal: Seal | None = None
@@ -168,15 +169,14 @@ class RedisWorker:
     def _taken(self, most: int, wait: float) -> list[Job]:
         """A share of what waits where others take too; else, in one step, what waits or what comes first."""
         if self._sharing > 1:
-            now, entries = self._run("TAKE", self._id, most, self._sharing)
+            entries = self._run("TAKE", self._id, most, self._sharing)
             if entries:
-                return [job for entry, flat in entries for job in self._hold(entry, flat, now, 1)]
+                return self._hold_all(entries, 1)
             most = 1
         block = max(1, round(1000 * wait))
         read = ("XREADGROUP", "GROUP", scripts.GROUP, self._id, "COUNT", most, "BLOCK", block, "STREAMS", self._stream)
-        (seconds, micros), found = self._claims.ask(("TIME",), (*read, ">"))
-        now = 1000 * int(seconds) + int(micros) // 1000
-        return [job for entry, flat in (found[0][1] if found else ()) for job in self._hold(entry, flat, now, 1)]
+        [found] = self._claims.ask((*read, ">"))
+        return self._hold_all(found[0][1], 1) if found else []
 
     def _taken_over(self) -> list[Job]:
         """One that a lost worker held: it was silent at every look for half the lease, and for as long before."""
@@ -187,42 +187,54 @@ class RedisWorker:
             held = [row.entry for row in self._held.values()]
         sure = [entry for entry, since in self._stale.items() if look - since >= self._lease / 2]
         limits = (round(500 * self._lease), self._deliveries, DEAD_LETTERS_KEPT, len(sure))
-        now, found, more = self._run("TAKE_OVER", self._id, *limits, *sure, *held)
+        found, more = self._run("TAKE_OVER", self._id, *limits, *sure, *held)
         if not found:
             self._stale = {entry: self._stale.get(entry, look) for entry in more}
             self._looked = look
             return []
-        [(entry, flat)] = found
-        self._stale.pop(entry, None)
+        self._stale.pop(found[0][0], None)
         log.warning("taken over from a lost worker", extra={"attempt": more})
-        return self._hold(entry, flat, now, more)
+        return self._hold_all(found, more)
 
-    def _hold(self, entry: bytes, flat: Sequence[bytes], now: float, attempt: int) -> list[Job]:
-        """The entry as a job, held from now on; nothing if it is none, or is held already."""
-        fields = dict(zip(flat[::2], flat[1::2], strict=True))
-        row = Held(entry, len(fields.get(b"i", b"")), fields.get(b"to", b""))
+    def _hold_all(self, entries: Sequence[tuple[bytes, Sequence[bytes]]], attempt: int) -> list[Job]:
+        """These entries and their photos as jobs, held from now on; not those that are none or are held already."""
+        rows = [dict(zip(flat[::2], flat[1::2], strict=True)) for _, flat in entries]
+        names = [self._prefix.encode() + b"image:" + fields.get(b"id", b"") for fields in rows]
+        (seconds, micros), photos = self._claims.ask(("TIME",), ("MGET", *names))
+        now = 1000 * int(seconds) + int(micros) // 1000
+        waited = [self._clock.waited(now, _arrived(entry)) / 1000 for entry, _ in entries]
+        places = zip(entries, rows, photos, waited, strict=True)
+        found = [self._hold(entry, fields, photo, past, attempt) for (entry, _), fields, photo, past in places]
+        return [job for job in found if job]
+
+    def _hold(
+        self, entry: bytes, fields: dict[bytes, bytes], photo: bytes | None, waited: float, attempt: int
+    ) -> Job | None:
+        name, image = fields.get(b"id", b""), photo or b""
+        row = Held(entry, name, len(image), fields.get(b"to", b""))
         try:
-            job = codec.unpack_job(fields, self._clock.waited(now, _arrived(entry)) / 1000, attempt, self._seal)
+            if photo is None:
+                raise ValueError("its photo is gone")
+            job = codec.unpack_job(fields, image, waited, attempt, self._seal)
         except (ValueError, VaultLocked) as error:
             locked = isinstance(error, VaultLocked)
             log.error("a photo does not open with the queue's key" if locked else "an entry of the queue is no job")
-            name = codec.job_id(fields)
             code = QueueLocked.code if locked else ServiceError.code
-            gone = name is None
-            self._run("FINISH", *self._answer(row, Result(name or "", self._model, code=code), gone))
-            return []
+            result = Result(str(name, "ascii", "replace"), self._model, code=code)
+            self._run("FINISH", *self._answer(row, result, gone=not name))
+            return None
         with self._lock:
             if job.id not in self._held:
-                self._held[job.id] = replace(row, seal=codec.answering(fields, self._seal), since=job.submitted)
-                return [job]
+                self._held[job.id] = replace(row, seal=codec.answering(fields, image, self._seal), since=job.submitted)
+                return job
         if self._held[job.id].entry != entry:  # submitted twice, since a connection broke in between
-            self._run("FINISH", row.entry, row.size, "", "")
-        return []
+            self._run("FINISH", *self._answer(replace(row, job=b""), Result(job.id, self._model), gone=True))
+        return None
 
     def _answer(self, row: Held, result: Result, gone: bool) -> tuple[Any, ...]:
         """FINISH's words; nobody is answered who is gone."""
         packed = b"" if gone else codec.pack_result(result, row.seal)
-        return (row.entry, row.size, b"" if gone else row.reply_to, packed)
+        return (row.entry, row.job, row.size, b"" if gone else row.reply_to, packed)
 
     def _live(self) -> None:
         """Show signs of life, for ever: for itself, and for what it holds."""

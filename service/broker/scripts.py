@@ -5,10 +5,12 @@ Under one prefix: `models` (sorted set: digest → order of arrival), for each m
 `worker:<id>` (expires); `replies:<api>` (stream, expires: an API process that is gone has none); `gone:<job>` (flag,
 expires: nobody waits for this job); `dead` (stream: jobs that workers died on).
 
-An entry of `jobs` has the fields h (header), i (image), t (milliseconds from its arrival to its deadline) and to (name
-of the reply stream). Its id is the time of arrival by Redis' clock, which is the only clock that counts between
-machines. When it jumps ahead, whatever expires is over and whatever is held looks abandoned, until its owner shows the
-next sign of life: what cannot be undone is therefore done only to what was seen so at two looks, by the looker's clock.
+An entry of `jobs` has the fields id (the job's), h (header), t (milliseconds from its arrival to its deadline) and to
+(name of the reply stream). Its photo is the string `image:<job>`, set in the transaction that admits it: what a script
+is handed costs Redis 2 µs a kB, in which it does nothing else. The entry's own id is the time of arrival by Redis'
+clock, which is the only clock that counts between machines. When it jumps ahead, whatever expires is over and whatever
+is held looks abandoned, until its owner shows the next sign of life: what cannot be undone is therefore done only to
+what was seen so at two looks, by the looker's clock.
 """
 
 from __future__ import annotations
@@ -61,20 +63,22 @@ local function count(prefix, model)
 end
 """
 _REMOVE = """
-local function remove(prefix, model, id, size)
-  local stream = prefix .. 'jobs:' .. model
-  redis.call('XACK', stream, 'workers', id)
-  if redis.call('XDEL', stream, id) == 0 then return false end
-  redis.call('DECRBY', prefix .. 'bytes:' .. model, size)
+local function remove(prefix, model, entry, job, size)
+  local stream, image = prefix .. 'jobs:' .. model, prefix .. 'image:' .. job
+  redis.call('XACK', stream, 'workers', entry)
+  if redis.call('XDEL', stream, entry) == 0 then return false end
+  redis.call('DECRBY', prefix .. 'bytes:' .. model, size or redis.call('STRLEN', image))
+  redis.call('DEL', image)
   return true
 end
 local function answer(to, result)
+  if to == '' then return end
   local missing = redis.call('EXISTS', to) == 0
   redis.call('XADD', to, '*', 'r', result)
   if missing then redis.call('PEXPIRE', to, 5000) end
 end
 local function fields(entry)
-  local read = {}
+  local read = {id = '', h = '', t = '0', to = ''}
   for i = 1, #entry[2], 2 do read[entry[2][i]] = entry[2][i + 1] end
   return read
 end
@@ -83,19 +87,26 @@ end
 ADMIT = (
     _OLDEST
     + """
-local stream, held = KEYS[1] .. 'jobs:' .. ARGV[1], KEYS[1] .. 'bytes:' .. ARGV[1]
-local size, size_bytes, bytes = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local stream, held, image = KEYS[1] .. 'jobs:' .. ARGV[1], KEYS[1] .. 'bytes:' .. ARGV[1], KEYS[1] .. 'image:'
+local size, size_bytes, bytes = tonumber(ARGV[2]), tonumber(ARGV[3]), 0
+for i = 4, #ARGV, 4 do bytes = bytes + redis.call('STRLEN', image .. ARGV[i]) end
 local depth, waiting = redis.call('XLEN', stream), tonumber(redis.call('GET', held) or '0')
 if depth == 0 then waiting = 0 end
-if depth + (#ARGV - 4) / 4 > size or (depth > 0 and waiting + bytes > size_bytes) then return oldest_age(stream) end
-for i = 5, #ARGV, 4 do
-  redis.call('XADD', stream, '*', 'h', ARGV[i], 'i', ARGV[i + 1], 't', ARGV[i + 2], 'to', ARGV[i + 3])
+if depth + (#ARGV - 3) / 4 > size or (depth > 0 and waiting + bytes > size_bytes) then
+  for i = 4, #ARGV, 4 do redis.call('DEL', image .. ARGV[i]) end
+  return oldest_age(stream)
+end
+for i = 4, #ARGV, 4 do
+  redis.call('XADD', stream, '*', 'id', ARGV[i], 'h', ARGV[i + 1], 't', ARGV[i + 2], 'to', ARGV[i + 3])
 end
 redis.call('SET', held, waiting + bytes)
 return -1
 """
 )
-"""KEYS prefix; ARGV model, size, size_bytes, bytes, then h, i, t, to of each job. -1, or milliseconds if full."""
+"""KEYS prefix; ARGV model, size, size_bytes, then id, h, t, to of each job. -1, or milliseconds if full.
+
+In one transaction after the jobs' photos, which are not kept if it is full.
+"""
 
 STATE = (
     _OLDEST
@@ -134,21 +145,19 @@ return count(prefix, model)
 """KEYS prefix; ARGV model, worker, what it announces or nothing, its milliseconds, ids it holds. Its workers."""
 
 TAKE = (
-    _NOW
-    + _GROUP
+    _GROUP
     + """
 local stream = KEYS[1] .. 'jobs:' .. ARGV[1]
 local waiting = tonumber(group(stream)['lag']) or redis.call('XLEN', stream)
 local share = math.max(1, math.min(tonumber(ARGV[3]), math.ceil(waiting / tonumber(ARGV[4]))))
 local read = redis.call('XREADGROUP', 'GROUP', 'workers', ARGV[2], 'COUNT', share, 'STREAMS', stream, '>')
-return {now(), read and read[1][2] or {}}
+return read and read[1][2] or {}
 """
 )
-"""KEYS prefix; ARGV model, worker, most, workers that share. Redis' time and a fair share of the waiting entries."""
+"""KEYS prefix; ARGV model, worker, most, workers that share. A fair share of the waiting entries."""
 
 TAKE_OVER = (
     "#!lua flags=allow-oom\n"
-    + _NOW
     + _REMOVE
     + """
 local prefix, model, id = KEYS[1], ARGV[1], ARGV[2]
@@ -163,25 +172,23 @@ for _, row in ipairs(redis.call('XPENDING', stream, 'workers', 'IDLE', ARGV[3], 
     table.insert(stale, row[1])
   elseif row[4] >= tonumber(ARGV[4]) then
     local job = fields(entry)
-    local known, header = pcall(cmsgpack.unpack, job.h)
-    redis.call('XADD', prefix .. 'dead', 'MAXLEN', ARGV[5], '*', 'h', job.h, 'i', job.i, 't', job.t,
+    local image = redis.call('GET', prefix .. 'image:' .. job.id) or ''
+    redis.call('XADD', prefix .. 'dead', 'MAXLEN', ARGV[5], '*', 'id', job.id, 'h', job.h, 'i', image, 't', job.t,
       'to', job.to, 'model', model, 'deliveries', row[4])
-    if known then
-      answer(job.to, cmsgpack.pack({job_id = header.id, model = model, code = 'worker_lost'}))
-    end
-    remove(prefix, model, row[1], #job.i)
+    answer(job.to, cmsgpack.pack({job_id = job.id, model = model, code = 'worker_lost'}))
+    remove(prefix, model, row[1], job.id)
   elseif not held[row[1]] then
     redis.call('XCLAIM', stream, 'workers', id, 0, row[1])
-    return {now(), {entry}, row[4] + 1}
+    return {{entry}, row[4] + 1}
   end
 end
-return {now(), {}, stale}
+return {{}, stale}
 """
 )
 """KEYS prefix; ARGV model, worker, milliseconds, deliveries, dead letters kept, number of ids that were seen to be
 stale for long enough, these ids, ids it holds.
 
-Redis' time, one of these entries if its worker still shows no sign of life, and which delivery it is; or nothing, and
+One of these entries if its worker still shows no sign of life, and which delivery it is; or nothing, and
 the ids of entries whose workers have been silent for so many milliseconds.
 """
 
@@ -189,14 +196,13 @@ FINISH = (
     "#!lua flags=allow-oom\n"
     + _REMOVE
     + """
-for i = 2, #ARGV, 4 do
-  if remove(KEYS[1], ARGV[1], ARGV[i], ARGV[i + 1]) and ARGV[i + 2] ~= '' then
-    answer(ARGV[i + 2], ARGV[i + 3])
-  end
+for i = 2, #ARGV, 5 do
+  if remove(KEYS[1], ARGV[1], ARGV[i], ARGV[i + 1], ARGV[i + 2]) then answer(ARGV[i + 3], ARGV[i + 4]) end
 end
 """
 )
-"""KEYS prefix; ARGV model, then entry, bytes, reply stream, result of each. Only the first answer to a job is sent."""
+"""KEYS prefix; ARGV model, then entry, job, bytes, reply stream, result of each. Only the first answer to a job is
+sent."""
 
 GONE = """
 local found = {}
@@ -208,18 +214,19 @@ return found
 """
 """KEYS prefix; ARGV job, reply stream of each. 1 for each that nobody waits for, 2 where there is no reply stream."""
 
-WAITING = """
+WAITING = (
+    _REMOVE
+    + """
 local found = {}
 for _, model in ipairs(redis.call('ZRANGE', KEYS[1] .. 'models', 0, -1)) do
   for _, entry in ipairs(redis.call('XRANGE', KEYS[1] .. 'jobs:' .. model, '-', '+')) do
-    local job = {}
-    for i = 1, #entry[2], 2 do job[entry[2][i]] = entry[2][i + 1] end
-    local known, header = pcall(cmsgpack.unpack, job.h or '')
-    if job.to == ARGV[1] and known and type(header) == 'table' then table.insert(found, tostring(header.id)) end
+    local job = fields(entry)
+    if job.to == ARGV[1] then table.insert(found, job.id) end
   end
 end
 return found
 """
+)
 """KEYS prefix; ARGV reply stream. The jobs that are there and answered into it."""
 
 SWEEP = (
@@ -239,7 +246,7 @@ for place, model in ipairs(models) do
   if count(prefix, model) == 0 and sure[model] then
     for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', 16)) do
       local job = fields(entry)
-      if now() - arrived(entry[1]) > tonumber(job.t) + grace then remove(prefix, model, entry[1], #job.i) end
+      if now() - arrived(entry[1]) > tonumber(job.t) + grace then remove(prefix, model, entry[1], job.id) end
     end
     if redis.call('XLEN', stream) == 0 and place < #models then
       redis.call('DEL', stream, prefix .. 'bytes:' .. model)

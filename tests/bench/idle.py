@@ -14,13 +14,15 @@ from service.config import Settings
 from service.metrics import Metrics
 from service.worker import Worker, running
 
+NOBODY = Faces.empty()
+
 
 class Idle(Analyzer):
     """The Analyzer, without its work."""
 
     def analyze(self, images, limits=None, timings=None):
         """No faces."""
-        return [Faces.empty() for _ in images]
+        return [NOBODY for _ in images]
 
 
 def load(settings: Settings) -> Analyzer:

@@ -23,6 +23,8 @@ from service.broker import codec
 from tests.queue import device
 
 PREFIX = codec.PREFIX
+NOTHING = {"jobs": 0, "pending": 0, "bytes": 0, "images": 0, "answers": 0}
+"""What is left() when nothing leaks."""
 
 
 class RedisServer:
@@ -56,7 +58,7 @@ class RedisServer:
             return False
 
     def left(self) -> dict[str, int]:
-        """How much of everything that passes is there: 0 for all when nothing leaks."""
+        """How much of everything that passes is there."""
         names = [name.decode() for name in self.client.scan_iter(f"{PREFIX}*")]
         streams = [name for name in names if name.startswith(f"{PREFIX}jobs:")]
         pending = [self.client.xpending(name, "workers")["pending"] for name in streams]
@@ -66,6 +68,7 @@ class RedisServer:
             "jobs": sum(self.client.xlen(name) for name in streams),
             "pending": sum(pending),
             "bytes": sum(held),
+            "images": sum(name.startswith(f"{PREFIX}image:") for name in names),
             "answers": sum(self.client.xlen(name) for name in replies),
         }
 

@@ -11,9 +11,9 @@ from service.broker import ApiSide, Job, Result, WorkerInfo, WorkerSide
 from service.broker.local import LocalBroker
 from service.broker.redis import RedisApi
 from service.broker.redis_worker import JUST_NOW, RedisWorker
-from service.errors import NotReady, QueueFull
+from service.errors import NotReady, QueueFull, ServiceError
 from service.schemas import JobOptions
-from tests.queue.processes import RedisServer
+from tests.queue.processes import NOTHING, PREFIX, RedisServer, until
 
 
 @dataclass
@@ -232,6 +232,36 @@ def test_an_answer_that_is_none_stops_no_other(server: RedisServer) -> None:
     worker.close()
 
 
+def test_photos_go_with_their_jobs(server: RedisServer) -> None:
+    """One refused leaves nothing; one submitted twice stays until it is answered; one without a photo says so."""
+    worker = RedisWorker(server.url, "digest", lease=30)
+
+    async def story() -> None:
+        api = RedisApi(server.url, 3, 1000)
+        await api.start()
+        with pytest.raises(QueueFull):
+            await api.submit([job(name) for name in "abcd"])
+        assert server.left() == NOTHING
+        await api.submit([job("a")])
+        [future] = await api.submit([job("a")])  # what a connection that broke before the reply comes to
+        [held] = await in_thread(worker.claim, 5, 1.0)
+        assert server.left() == {"jobs": 1, "pending": 1, "bytes": 10, "images": 1, "answers": 0}
+        await in_thread(worker.finish, [answer(held)])
+        assert (await asyncio.wait_for(future, 5)).code is None
+        await in_thread(until, lambda: server.left() == NOTHING)
+        [future] = await api.submit([job("b")])
+        server.client.delete(f"{PREFIX}image:b")
+        assert await in_thread(worker.claim, 5, 1.0) == []
+        assert (await asyncio.wait_for(future, 5)).code == ServiceError.code
+        await api.submit([job("c", 1000)])  # an empty queue counts its bytes anew
+        await in_thread(worker.finish, [answer(held) for held in await in_thread(worker.claim, 5, 1.0)])
+        await api.close()
+
+    asyncio.run(story())
+    worker.close()
+    assert server.left() == NOTHING
+
+
 def test_only_the_first_of_two_answers_counts(server: RedisServer) -> None:
     """A worker that was taken for lost answers late."""
     slow, quick = (RedisWorker(server.url, "digest", lease=lease) for lease in (30, 0.2))
@@ -249,7 +279,7 @@ def test_only_the_first_of_two_answers_counts(server: RedisServer) -> None:
         assert (await asyncio.wait_for(future, 5)).job_id == "a"
         await in_thread(slow.finish, [answer(held)])
         assert (await api.state()).depth == 0
-        assert server.left() == {"jobs": 0, "pending": 0, "bytes": 0, "answers": 0}
+        assert server.left() == NOTHING
         await api.close()
 
     asyncio.run(story())

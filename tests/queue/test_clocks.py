@@ -19,11 +19,10 @@ import pytest
 
 from service.broker.clock import RedisClock
 from tests.queue.device import photo
-from tests.queue.processes import Processes, RedisServer, browser, free_port, redis_server, until
+from tests.queue.processes import NOTHING, Processes, RedisServer, browser, free_port, redis_server, until
 
 SOURCE = Path(__file__).with_name("clock.c")
 HALF_AN_HOUR = 1800
-NOTHING = {"jobs": 0, "pending": 0, "bytes": 0, "answers": 0}
 
 
 @dataclass

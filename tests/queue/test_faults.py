@@ -12,9 +12,7 @@ import httpx
 import pytest
 
 from tests.queue.device import photo
-from tests.queue.processes import PREFIX, Processes, RedisServer, Started, redis_server, until
-
-NOTHING = {"jobs": 0, "pending": 0, "bytes": 0, "answers": 0}
+from tests.queue.processes import NOTHING, PREFIX, Processes, RedisServer, Started, redis_server, until
 
 
 def post(api: Started, colour: str = "grey", **query: object) -> httpx.Response:
@@ -242,7 +240,7 @@ def test_a_clock_that_jumps(server: RedisServer, processes: Processes, weights: 
     hour = 3_600_000
     for jump in (hour, 24 * hour):
         ahead = round(1000 * time.time()) + jump
-        entry = server.client.xadd(stream, {"h": b"?", "i": b"", "t": 1, "to": ""}, id=f"{ahead}-0")
+        entry = server.client.xadd(stream, {"h": b"?", "t": 1, "to": ""}, id=f"{ahead}-0")
         until(lambda entry=entry: not server.client.xrange(stream, entry, entry))  # no job: refused, and gone
         answer = post(api)
         assert answer.status_code == 200
@@ -256,8 +254,8 @@ def test_what_is_no_job_is_put_away_and_answered(server: RedisServer, processes:
     stream = f"{PREFIX}jobs:{model_of(api)}"
     for fields in (
         {"x": "y"},
-        {"h": b"\xc1", "i": b"i", "t": "1", "to": "x"},
-        {"h": b"\x80", "i": "", "t": "now", "to": ""},
+        {"h": b"\xc1", "t": "1", "to": "x"},
+        {"id": "without a photo", "h": b"\x80", "t": "now", "to": ""},
     ):
         server.client.xadd(stream, fields)
     assert post(api).status_code == 200

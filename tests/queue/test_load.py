@@ -9,9 +9,7 @@ import httpx
 import pytest
 
 from tests.queue.device import photo
-from tests.queue.processes import PREFIX, Processes, RedisServer, Started, browser, until
-
-NOTHING = {"jobs": 0, "pending": 0, "bytes": 0, "answers": 0}
+from tests.queue.processes import NOTHING, PREFIX, Processes, RedisServer, Started, browser, until
 
 
 def figure(text: str, name: str) -> float:

@@ -200,13 +200,33 @@ def test_heic_is_read_where_its_reader_is_installed() -> None:
     assert np.abs(corners(images.decode(out.getvalue())) - corners(scene(64, 96))).max() < 40
 
 
-def test_only_what_is_probed_at_once_is_quick() -> None:
+def test_a_plain_jpeg_is_read_as_pillow_reads_it() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    grey, progressive = image[:, :, 0], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_RST_INTERVAL, 2]
+    baseline = bytes(cv2.imencode(".jpg", image)[1])
+    comment = b"\xff\xfe\xff\xff" + bytes(65_533)
+    plain = [bytes(cv2.imencode(".jpg", *words)[1]) for words in ((image,), (image, progressive), (grey,))]
+    plain.append(encoded("JPEG", image, keep_rgb=True))
+    for data in (*plain, baseline[:2] + comment + baseline[2:]):
+        header, scan = images.plain_jpeg(data) or (None, 0)
+        with Image.open(io.BytesIO(data)) as opened:
+            assert header == images.Header("JPEG", *opened.size) == images.probe(data, BYTES, PIXELS)
+            assert opened.fp is not None
+            assert data[scan : scan + 2] == b"\xff\xda"
+            assert np.abs(images.decode(data).astype(int) - np.asarray(opened.convert("RGB"))).max() <= 1
+
+
+def test_what_is_no_plain_jpeg_is_left_to_pillow() -> None:
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     plain, rest = bytes(cv2.imencode(".jpg", image)[1]), bytes(cv2.imencode(".png", image)[1])
-    assert images.is_quick(plain)
-    many = plain[:2] + b"\xff\xfe\x00\x02" * 5_000 + plain[2:]  # comments of no length, which Pillow reads one by one
-    far = plain[:2] + b"\xff\xfe\xff\xff" + bytes(65_533) + plain[2:]
-    for slow in (many, far, rest, plain[:20], b"", b"\xff\xd8\xff"):
-        assert not images.is_quick(slow)
-    for data in (many, far):
-        assert images.probe(data, 1 << 20, 1 << 20).pixels == 48 * 64
+    many = plain[:2] + b"\xff\xfe\x00\x02" * 5_000 + plain[2:]  # comments of no length
+    frame = plain.index(b"\xff\xc0")
+    twice = plain[:frame] + plain[frame : frame + 19] + plain[frame:]
+    flat = plain[: frame + 5] + b"\0\0" + plain[frame + 7 :]
+    turned, inks = Image.Exif(), io.BytesIO()
+    turned[images.ORIENTATION] = 6
+    Image.fromarray(image).convert("CMYK").save(inks, "JPEG")
+    exif = encoded("JPEG", image, exif=turned)
+    for other in (many, rest, twice, flat, plain[:20], b"", b"\xff\xd8\xff", exif, inks.getvalue()):
+        assert images.plain_jpeg(other) is None
+    assert images.probe(many, BYTES, PIXELS).pixels == 48 * 64

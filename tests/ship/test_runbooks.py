@@ -35,7 +35,7 @@ from service.schemas import JobOptions
 now = time.monotonic()
 job = Job("poison", "request", open("photo.jpg", "rb").read(), 512 * 512, JobOptions(), now, now + 30)
 header, image, left = codec.pack_job(job, open_seal(Settings()))
-fields = {"h": header, "i": image, "t": left, "to": codec.PREFIX + "replies:gone", "deliveries": 3}
+fields = {"id": job.id, "h": header, "i": image, "t": left, "to": codec.PREFIX + "replies:gone", "deliveries": 3}
 fields["model"] = os.environ["digest"]
 redis.Redis.from_url(os.environ["FACE_REDIS_URL"]).xadd(codec.PREFIX + "dead", fields)
 """
