@@ -10,6 +10,7 @@ capacity take minutes to show their tail. Each bar is printed with its verdict; 
 """
 
 import argparse
+import base64
 import json
 import os
 import statistics
@@ -23,6 +24,7 @@ import skimage.data
 import sklearn.datasets
 import uvloop
 
+from service.vault import KEY_BYTES
 from tests.bench.asking import Seen, closed, opened
 from tests.bench.running import ROOT, all_cores, cpu_seconds, figures, service, stages
 
@@ -138,24 +140,26 @@ def run_open(arguments: argparse.Namespace) -> None:
 
 def run_overhead(arguments: argparse.Namespace) -> None:
     """One client, a device that does nothing; decoding, which is needed without a queue too, is part and is shown."""
-    body, medians = big_photo(), dict[int, float]()
-    for workers in (0, 1):
-        with service(workers, idle=True) as (url, metrics):
+    body, medians = big_photo(), dict[str, float]()
+    key = base64.b64encode(bytes(KEY_BYTES)).decode()
+    for workers, env in ((0, {}), (1, {}), (1, {"FACE_QUEUE_KEY": key})):
+        what = name(workers) + ", sealed" * bool(env)
+        with service(workers, idle=True, **env) as (url, metrics):
             uvloop.run(closed(url, 1, 2, [body]))
             spent, before = cpu_seconds(), stages(metrics)
             seen = uvloop.run(closed(url, 1, arguments.seconds, [body]))
             each = lambda now, then: {k: 1000 * (now[k] - then.get(k, 0)) / seen.codes[200] for k in now}  # noqa: B023, E731
             cpu, stage = each(cpu_seconds(), spent), each(stages(metrics), before)
-            medians[workers] = seen.percentile(50)
-            rest = medians[workers] - stage["decode"]
-            print(f"{name(workers)}, one client, device that does nothing, {len(body):,} bytes: {seen.row()}")
-            print("  mean ms by stage: " + ", ".join(f"{what} {ms:.2f}" for what, ms in stage.items()))
-            print("  processor ms a request: " + ", ".join(f"{what} {ms:.2f}" for what, ms in cpu.items()))
-            print(f"  end to end {medians[workers]:.2f} ms p50; without decoding ({stage['decode']:.2f}) {rest:.2f} ms")
+            medians[what] = seen.percentile(50)
+            rest = medians[what] - stage["decode"]
+            print(f"{what}, one client, device that does nothing, {len(body):,} bytes: {seen.row()}")
+            print("  mean ms by stage: " + ", ".join(f"{where} {ms:.2f}" for where, ms in stage.items()))
+            print("  processor ms a request: " + ", ".join(f"{where} {ms:.2f}" for where, ms in cpu.items()))
+            print(f"  end to end {medians[what]:.2f} ms p50; without decoding ({stage['decode']:.2f}) {rest:.2f} ms")
             print(f"  32 clients: {uvloop.run(closed(url, 32, arguments.seconds, [body])).row()}", flush=True)
-    whole = medians[1]
+    alone, whole, sealed = medians.values()
     print(f"HTTP and Redis, end to end with decoding: {whole:.2f} ms p50; bar {OVERHEAD}: {verdict(whole <= OVERHEAD)}")
-    print(f"of one process: {whole / medians[0]:.2f} times")
+    print(f"of one process: {whole / alone:.2f} times; sealed: {sealed / whole:.2f} times of that")
 
 
 def verdict(holds: bool) -> str:
