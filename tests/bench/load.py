@@ -16,7 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
-from pathlib import Path
+from contextlib import suppress
 
 import cv2
 import numpy as np
@@ -24,25 +24,26 @@ import skimage.data
 import sklearn.datasets
 import uvloop
 
+from model.datasets import data_dir
 from service.vault import KEY_BYTES
 from tests.bench.asking import Seen, closed, opened
 from tests.bench.running import ROOT, all_cores, cpu_seconds, figures, service, stages
 
 CLIENTS = (1, 8, 32, 128)
-DATA = Path("~/.cache/allinone-face/data").expanduser()
 LONGEST = 640
 SHARE, TAIL, OVERHEAD = 0.85, 1.5, 3.0
 """The bars: of Analyzer alone; p99 beyond capacity over that at capacity; milliseconds, p50, whole."""
 
 
 def photos() -> list[bytes]:
-    """JPEGs of at most 640 pixels: scikit-image's and scikit-learn's photos, and some of data sets where unpacked."""
+    """JPEGs of at most 640 pixels: scikit-image's and scikit-learn's photos, and some of data sets where these are."""
     astronaut = skimage.data.astronaut()
     scenes = [*sklearn.datasets.load_sample_images().images, skimage.data.coffee(), skimage.data.chelsea()]
     images = [image[:, :, ::-1] for image in (astronaut, astronaut[20:420, 60:460], *scenes)]
-    for folder in ("helen", "celeba_wild"):
-        files = sorted(path for path in (DATA / folder).rglob("*") if path.suffix in (".jpg", ".png", ".webp"))
-        images += [cv2.imread(str(path)) for path in files[:: max(1, len(files) // 5)][:5]]
+    for name in ("helen", "celeba_wild"):
+        with suppress(FileNotFoundError):
+            files = sorted(path for path in data_dir(name).rglob("*") if path.suffix in (".jpg", ".png", ".webp"))
+            images += [cv2.imread(str(path)) for path in files[:: max(1, len(files) // 5)][:5]]
     return [_jpeg(image) for image in images]
 
 

@@ -3,6 +3,9 @@
 import asyncio
 import json
 import math
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -236,6 +239,20 @@ def test_a_missing_cuda_device_is_said_clearly(tiny_checkpoint: Path) -> None:
         pytest.skip("there is one")
     with pytest.raises(ValueError, match="no CUDA device"):
         load_analyzer(Settings(weights=tiny_checkpoint, device="cuda:0"))
+
+
+def test_the_thread_that_loads_the_model_keeps_no_helpers() -> None:
+    code = """
+import os
+from service.analysis import load_analyzer, load_identity
+from service.config import Settings
+threads = lambda: len(os.listdir("/proc/self/task"))
+before = threads()
+load_identity(load_analyzer(Settings()), Settings())
+print(threads() - before)
+"""
+    words, env = [sys.executable, "-c", code], {**os.environ, "OMP_NUM_THREADS": "2"}
+    assert subprocess.run(words, env=env, stdout=subprocess.PIPE, check=True, text=True).stdout == "0\n"
 
 
 def test_many_clients_share_batches(served: Served, astronaut_png: bytes) -> None:
