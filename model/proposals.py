@@ -51,9 +51,9 @@ class ProposalNetwork(nn.Module):
         return y
 
 
-def cell_centres(height: int, width: int) -> Tensor:
+def cell_centres(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
     """Pixel centres [height, width, 2] (x, y) of the output cells."""
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
     return torch.stack([x, y], dim=-1) * float(STRIDE) + STRIDE / 2
 
 
@@ -61,7 +61,7 @@ def decode(output: Tensor) -> tuple[Tensor, Tensor]:
     """Network output [B, 4, H, W] → scores [B, H·W] and square boxes [B, H·W, 4] in pixels of the level."""
     batch, _, height, width = output.shape
     output = output.float().permute(0, 2, 3, 1)
-    centre = cell_centres(height, width).to(output.device) + output[..., 1:3] * UNIT
+    centre = cell_centres(height, width, output.device) + output[..., 1:3] * UNIT
     half = UNIT * torch.exp(output[..., 3:].clamp(-2, 2)) / 2
     boxes = torch.cat([centre - half, centre + half], dim=-1)
     return output[..., 0].sigmoid().view(batch, -1), boxes.view(batch, -1, 4)
@@ -94,13 +94,19 @@ class DenseProposer:
             for scale, level in self._pyramid(image, min_size):
                 levels[level.shape].append((index, scale, level))
         found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in images]
-        for entries in levels.values():
-            pixels = torch.from_numpy(np.stack([level for _, _, level in entries])).to(self.device)
-            scores, boxes = decode(self.network(pixels.permute(0, 3, 1, 2)))
+        sent = [(entries, self._send([level for _, _, level in entries])) for entries in levels.values()]
+        for entries, (scores, boxes) in sent:
             for (index, scale, _), level_scores, level_boxes in zip(entries, scores.cpu(), boxes.cpu(), strict=True):
                 keep = level_scores >= self.threshold
                 found[index].append((level_scores[keep], level_boxes[keep] / scale))
         return Proposals.cat([self._select(index, parts) for index, parts in enumerate(found)])
+
+    def _send(self, levels: Sequence[Image]) -> tuple[Tensor, Tensor]:
+        """Scores and boxes of levels of one size; on CUDA neither copy nor network is waited for."""
+        pixels = torch.from_numpy(np.stack(levels))
+        cuda = torch.device(self.device).type == "cuda"
+        pixels = (pixels.pin_memory() if cuda else pixels).to(self.device, non_blocking=cuda)
+        return decode(self.network(pixels.permute(0, 3, 1, 2)))
 
     def _pyramid(self, image: Image, min_size: float) -> list[tuple[float, Image]]:
         """Levels (scale, image padded to multiples of 32 with the mean colour), largest first."""

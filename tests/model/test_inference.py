@@ -1,10 +1,16 @@
 """Crops through one network on one device: chunks, padding, order."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from model.inference import CHUNK, Inference, pad
 from model.network import AllInOne
+from model.proposals import ProposalNetwork, decode
+from model.tasks import TASKS
 from tests.conftest import TINY
 
 WANTED = ("detection", "landmarks", "age", "descriptor")
@@ -46,3 +52,43 @@ def test_warm_up_leaves_no_trace(read):
     read.warm_up(WANTED)
     after = read(crops(2), WANTED)
     assert all(torch.equal(before[name], after[name]) for name in WANTED)
+
+
+def on_cuda(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The network with parameters that are on a device that is not there: PyTorch's fake tensors have no values."""
+    for part in network.modules():
+        for name, value in part.named_parameters(recurse=False):
+            setattr(part, name, nn.Parameter(torch.empty(value.shape, device="cuda:0", dtype=dtype), False))
+    network.to = lambda *_, **__: network
+    return network
+
+
+def sliced(tensor: torch.Tensor, places: object) -> torch.Tensor:
+    """Indexing, which wants a real device where all else does not."""
+    if not isinstance(tensor, FakeTensor) or tensor.device.type == "cpu":
+        return index(tensor, places)
+    assert not any(isinstance(place, torch.Tensor) for place in (places if isinstance(places, tuple) else (places,)))
+    shape = index(torch.empty(tensor.shape), places).shape
+    return torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
+
+
+index = torch.Tensor.__getitem__
+
+
+@pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_no_operation_mixes_devices_or_dtypes_on_cuda(monkeypatch, dtype):
+    """Stands in for a GPU: every operation is checked as it would be there, without being computed."""
+    monkeypatch.setattr(torch.Tensor, "__getitem__", sliced)
+    network, proposals = AllInOne(replace(TINY, ages=101)).eval(), ProposalNetwork()
+    with FakeTensorMode(), torch.no_grad():
+        with pytest.raises(RuntimeError, match="device"):
+            torch.empty(1, device="cuda:0") + torch.empty(2)
+        read = Inference(on_cuda(network, dtype), "cuda:0", dtype)
+        for count in (1, 5, CHUNK + 1):
+            crops = torch.zeros(count, 3, TINY.input_size, TINY.input_size, dtype=torch.uint8)
+            for output in read(crops, [*(name for name in TASKS if name != "identity"), "descriptor"]).values():
+                assert (len(output), output.device.type, output.dtype) == (count, "cpu", torch.float32)
+        levels = torch.zeros(2, 3, 64, 96, dtype=torch.uint8).to("cuda:0")
+        scores, boxes = decode(on_cuda(proposals, torch.float32)(levels))
+        assert (scores.device.type, scores.shape, boxes.shape) == ("cuda", (2, 96), (2, 96, 4))
