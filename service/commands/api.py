@@ -7,7 +7,7 @@ import argparse
 from service import logs
 from service.broker.redis import RedisApi
 from service.broker.seal import given, open_seal
-from service.commands import CommandError, Commands
+from service.commands import CommandError, Commands, settle
 from service.commands.serve import add_address, announce, http_server, listen
 from service.config import Settings
 from service.metrics import Metrics
@@ -29,6 +29,7 @@ def serve(settings: Settings, _: argparse.Namespace) -> int:
     listening = listen(settings.host, settings.port)
     server = http_server(settings, broker, Metrics())
     announce(listening)
+    settle()
     server.run(sockets=[listening])
     return 0
 

@@ -17,7 +17,7 @@ from service.app import create_app
 from service.broker import ApiSide
 from service.broker.by_model import ByModel
 from service.broker.local import LocalBroker
-from service.commands import CommandError, Commands, model
+from service.commands import CommandError, Commands, model, settle
 from service.config import Settings
 from service.metrics import Metrics
 from service.protocol import HttpProtocol
@@ -64,6 +64,7 @@ def serve(settings: Settings, _: argparse.Namespace) -> int:
     server = http_server(settings, broker, metrics)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises the signal again when it has stopped
     announce(listening)
+    settle()
     with ExitStack() as stack:
         for worker in workers:
             stack.enter_context(running(worker, settings.shutdown_grace, on_end=partial(_end, server)))

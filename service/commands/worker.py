@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from service import logs
 from service.broker.seal import open_seal
-from service.commands import CommandError, Commands, model
+from service.commands import CommandError, Commands, model, settle
 from service.commands.probes import showing
 from service.config import Settings
 from service.metrics import Metrics
@@ -57,6 +57,7 @@ def work(settings: Settings, load: Callable[[Settings], Analyzer]) -> int:
         metrics.worker_up.set(worker.ready)
         return metrics.render()
 
+    settle()
     with showing(settings, shown, lambda: worker.ready):
         with running(worker, settings.shutdown_grace, on_end=over.set):
             over.wait()

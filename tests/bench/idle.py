@@ -8,6 +8,7 @@ from model.structures import Faces
 from service import logs
 from service.analysis import load_analyzer
 from service.broker.local import LocalBroker
+from service.commands import settle
 from service.commands.serve import http_server, listen
 from service.commands.worker import work
 from service.config import Settings
@@ -37,6 +38,7 @@ def serve(settings: Settings) -> int:
     logs.configure(settings.log_level)
     metrics, broker = Metrics(), LocalBroker(settings.queue_size, settings.queue_bytes)
     server, over = http_server(settings, broker, metrics), threading.Event()
+    settle()
     with running(Worker(broker, load(settings), settings, metrics), 10, over.set):
         server.run(sockets=[listen(settings.host, settings.port)])
     return 0

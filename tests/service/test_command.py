@@ -185,3 +185,15 @@ def test_told_to_stop_under_load_every_accepted_request_is_answered(
         assert answer.startswith(b"HTTP/1.1 200")
         assert len(json.loads(answer.partition(b"\r\n\r\n")[2])["images"]) == 8
         assert process.wait(30) == 0
+
+
+def test_what_is_there_at_the_start_is_not_collected_again() -> None:
+    code = """
+import gc
+from service.commands import settle
+settle()
+frozen = gc.get_freeze_count()
+print(frozen > 10_000, len(gc.get_objects()) < frozen / 10)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, text=True)
+    assert ended.stdout == "True True\n"
