@@ -60,7 +60,10 @@ class Access:
 
 
 class Direct(APIRoute):
-    """A route whose dependencies and endpoint take the request alone: FastAPI needs 0.1 ms to find out arguments."""
+    """A route whose own dependencies and endpoint take the request alone; a router's dependencies are not asked.
+
+    FastAPI takes 0.1 ms to find out what each wants.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """What FastAPI calls for a request."""

@@ -32,6 +32,7 @@ from service.api import compare, faces, gallery, identify, jobs, keys, media, sy
 from service.audit import AuditLog
 from service.broker import ApiSide
 from service.config import Settings
+from service.fetching import Fetcher
 from service.gallery import InvalidName
 from service.gallery.opening import Opening
 from service.gallery.tending import tend
@@ -91,6 +92,7 @@ def create_app(settings: Settings, broker: ApiSide, metrics: Metrics) -> FastAPI
     app.description = "Faces in photos: box, 21 landmarks with visibility, pose, smile, gender, age and a descriptor."
     app.state.settings, app.state.broker, app.state.metrics = settings, broker, metrics
     app.state.opening, app.state.access = opening, Access(settings, opening)
+    app.state.fetcher = Fetcher(settings.image_hosts)
     app.state.jobs = open_jobs(settings)
     secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else ""
     app.state.webhooks = Webhooks(settings.webhook_hosts, secret, metrics)

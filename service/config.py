@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     far: float = Field(1e-3, gt=0, le=0.5, description="false accept rate of `matched` in 1:1")
     fpir: float = Field(0.01, gt=0, le=0.5, description="share of strangers whose search may match in 1:N")
 
+    image_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="hosts or host:port that images may be fetched from, separated by commas"
+    )
     max_bytes: ByteSize = Field(ByteSize(32 << 20), gt=0, description="one image, compressed")
     max_pixels: int = Field(100_000_000, gt=0, description="one image, decoded")
     max_images: int = Field(16, gt=0, description="images in one request")
@@ -80,7 +83,7 @@ class Settings(BaseSettings):
     )
     shutdown_grace: float = Field(30, gt=0, description="for requests under way when told to stop")
 
-    @field_validator("cors_origins", "webhook_hosts", mode="before")
+    @field_validator("cors_origins", "image_hosts", "webhook_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -107,6 +110,11 @@ class Settings(BaseSettings):
     def _signed(cls, value: tuple[str, ...], known: ValidationInfo) -> tuple[str, ...]:
         if value and not known.data.get("webhook_secret"):
             raise ValueError("needs FACE_WEBHOOK_SECRET, which signs what they are sent")
+        return value
+
+    @field_validator("image_hosts", "webhook_hosts")
+    @classmethod
+    def _lower(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(host.lower() for host in value)
 
     @field_validator(

@@ -100,6 +100,12 @@ class ImageBroken(ServiceError):
     status, code, title = 422, "image_broken", "The image cannot be decoded"
 
 
+class NotFetched(ServiceError):
+    """The image's URL gave none: no such host, another status than 200, too slow."""
+
+    status, code, title = 422, "not_fetched", "The image's URL could not be fetched"
+
+
 class UploadTimeout(ServiceError):
     """The body did not arrive in time."""
 

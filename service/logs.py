@@ -36,4 +36,5 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger().level))
+    for name in ("uvicorn.error", "httpx", "httpcore"):  # the last two tell URLs
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))

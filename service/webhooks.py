@@ -1,7 +1,6 @@
 """Tells a listed host that a job has ended: signed, without results, never to an address that is not meant.
 
-Off unless hosts are listed. No redirects are followed. The host's address is looked up once, checked, and that very
-address is connected to; a private one only if it is listed itself.
+Off unless hosts are listed. No redirects are followed. service/outgoing.py says which addresses are connected to.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import asyncio
 import hashlib
 import hmac
 import http.client
-import ipaddress
 import json
 import logging
 import socket
@@ -20,42 +18,27 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from service.errors import InvalidRequest
 from service.metrics import Metrics
+from service.outgoing import Hosts, Refused
 
 ATTEMPTS = 5
 """Deliveries tried, with 1, 2, 4, … seconds between them."""
 TIMEOUT = 10.0
-PORTS = {"http": 80, "https": 443}
 
 log = logging.getLogger(__name__)
-
-
-class Refused(Exception):
-    """The address is not one to connect to."""
 
 
 class Webhooks:
     """Deliveries to `hosts` (`name`, `name:port`, an address), signed with the secret."""
 
     def __init__(self, hosts: Sequence[str], secret: str, metrics: Metrics, pause: float = 1.0) -> None:
-        self._hosts, self._secret, self._metrics, self._pause = frozenset(hosts), secret.encode(), metrics, pause
+        self._hosts = Hosts(hosts, "webhook")
+        self._secret, self._metrics, self._pause = secret.encode(), metrics, pause
         self._tls = ssl.create_default_context()
 
     def check(self, url: str) -> None:
         """Raises InvalidRequest for a URL that is not to be called."""
-        if not self._hosts:
-            raise InvalidRequest("webhook: this server calls no webhooks")
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as error:
-            raise InvalidRequest("webhook: not a URL") from error
-        if parts.scheme not in PORTS or not parts.hostname or parts.username is not None:
-            raise InvalidRequest("webhook: an http or https URL without a user is needed")
-        usual = port in (None, PORTS[parts.scheme])
-        if f"{parts.hostname}:{port}" not in self._hosts and not (usual and parts.hostname in self._hosts):
-            raise InvalidRequest("webhook: this host is not listed")
+        self._hosts.check(url)
 
     async def deliver(self, url: str, event: dict[str, Any]) -> bool:
         """Post it until it is taken (2xx), a few times; whether it was."""
@@ -95,12 +78,8 @@ class Webhooks:
             connection.close()
 
     def _connect(self, parts: SplitResult) -> socket.socket:
-        """To the first address the host has, if it may be connected to. Raises Refused, OSError."""
-        host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
-        address = str(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0])
-        listed = address in self._hosts or f"{address}:{port}" in self._hosts
-        if not ipaddress.ip_address(address.partition("%")[0]).is_global and not listed:
-            raise Refused
+        """To the host. Raises Refused, OSError."""
+        host, (address, port) = str(parts.hostname), self._hosts.address(parts)
         plain = socket.create_connection((address, port), TIMEOUT)
         if parts.scheme == "http":
             return plain

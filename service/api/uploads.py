@@ -1,4 +1,4 @@
-"""Photos out of a request's body: raw bytes, a multipart form, or JSON with base64."""
+"""Photos out of a request's body: raw bytes, a multipart form, or JSON with base64 or URLs of listed hosts."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ from service.errors import (
     UnsupportedContentType,
     UploadTimeout,
 )
+from service.fetching import Fetcher
 
 RAW = ("image/", "application/octet-stream", "application/x-www-form-urlencoded")  # the last: curl --data-binary
 BINARY = {"type": "string", "format": "binary"}
-BASE64 = {"type": "string", "contentEncoding": "base64", "description": "the file in base64; a data: URL also does"}
+WORDS = "the file in base64; a data: URL also does, and an https: URL of a host that the server lists"
+BASE64 = {"type": "string", "contentEncoding": "base64", "description": WORDS}
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ async def read_upload(request: Request, settings: Settings, image_needed: bool =
             if kind == "multipart/form-data":
                 upload = await _read_form(request, settings.max_images)
             elif kind == "application/json":
-                upload = _read_json(await request.body(), image_needed)
+                upload = await _read_json(request, settings, image_needed)
             elif kind.startswith(RAW):
                 upload = Upload([await request.body()], several=False)
             else:
@@ -113,9 +115,9 @@ async def _read_form(request: Request, max_images: int) -> Upload:
     return Upload(images, len(images) > 1, fields)
 
 
-def _read_json(body: bytes, image_needed: bool) -> Upload:
+async def _read_json(request: Request, settings: Settings, image_needed: bool) -> Upload:
     try:
-        found = json.loads(body)
+        found = json.loads(await request.body())
     except (ValueError, RecursionError) as error:
         raise InvalidJson from error
     if not isinstance(found, dict):
@@ -126,7 +128,17 @@ def _read_json(body: bytes, image_needed: bool) -> Upload:
     texts = [one] if one is not None else many if many is not None else []
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise InvalidRequest("`image` is a base64 string, `images` a list of them")
-    return Upload([_from_base64(text) for text in texts], one is None, found, strict=True)
+    if len(texts) > settings.max_images:
+        raise TooManyImages(f"a request may hold {settings.max_images} images, this one has {len(texts)}")
+    fetcher: Fetcher = request.app.state.fetcher
+    images, left = [], int(settings.max_request_bytes)
+    for text in texts:
+        if text.startswith(("http://", "https://")):
+            images.append(await fetcher.get(text, min(left, settings.max_bytes)))
+            left -= len(images[-1])
+        else:
+            images.append(_from_base64(text))
+    return Upload(images, one is None, found, strict=True)
 
 
 def _from_base64(text: str) -> bytes:

@@ -257,7 +257,7 @@ def test_a_webhook_to_a_host_that_is_not_listed(client: httpx.Client, url: str) 
 
 
 def test_webhooks_are_off_unless_hosts_are_listed_and_private_addresses_are_not_meant_by_names(hook: Hook) -> None:
-    with pytest.raises(InvalidRequest, match="no webhooks"):
+    with pytest.raises(InvalidRequest, match="no URLs"):
         Webhooks((), "", Metrics()).check("https://example.org/")
     with pytest.raises(ValueError, match="FACE_WEBHOOK_SECRET"):
         Settings(webhook_hosts="example.org")  # type: ignore[arg-type]

@@ -6,9 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import cv2
@@ -146,7 +148,9 @@ def test_an_empty_folder_is_a_mistake(tmp_path: Path, tiny_checkpoint: Path) -> 
 
 
 def test_serve_end_to_end_and_its_logs_hold_nothing_personal(astronaut_png: bytes, tiny_checkpoint: Path) -> None:
-    with serving("--weights", tiny_checkpoint) as (process, url):
+    other = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)  # has no photo
+    listed = f"127.0.0.1:{other.server_port}"
+    with other, serving("--weights", tiny_checkpoint, FACE_IMAGE_HOSTS=listed) as (process, url):
         files = {"file": ("Ada Lovelace.png", astronaut_png, "image/png")}
         query = "min_score=0&min_size=1&max_faces=2&descriptor=true"
         answer = httpx.post(f"{url}/v1/faces?{query}", files=files, headers={"X-Request-ID": "one-two"}, timeout=60)
@@ -156,6 +160,9 @@ def test_serve_end_to_end_and_its_logs_hold_nothing_personal(astronaut_png: byte
         assert httpx.get(f"{url}/").status_code == 200
         assert httpx.get(f"{url}/static/app.js").status_code == 200
         httpx.post(f"{url}/v1/faces?max_faces=Ada", content=b"Ada")
+        threading.Thread(target=other.handle_request).start()
+        fetched = httpx.post(f"{url}/v1/faces", json={"image": f"http://{listed}/Ada"})
+        assert fetched.json()["code"] == "not_fetched"
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=30)
         assert process.returncode == 0
