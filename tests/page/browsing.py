@@ -97,7 +97,7 @@ class Page:
         """Hosts asked for anything so far."""
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         sent = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
-        return {urlsplit(url).netloc for url in sent if not url.startswith(("blob:", "data:"))}
+        return {urlsplit(url).netloc for url in sent if not url.startswith(("blob:", "data:", "chrome:"))}
 
 
 def save(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> Path:
