@@ -60,9 +60,9 @@ class Access:
 
 
 class Direct(APIRoute):
-    """A route whose own dependencies and endpoint take the request alone; a router's dependencies are not asked.
+    """A route whose dependencies and endpoint take the request alone: FastAPI takes 0.1 ms to find out what each wants.
 
-    FastAPI takes 0.1 ms to find out what each wants.
+    Dependencies of its own and of its router are asked, those of the application and of include_router() are not.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -86,7 +86,7 @@ def needs(role: Role) -> Callable[[Request, Credentials], Awaitable[None]]:
             access.check_host(request.headers.get("host"), request.headers.get("origin"))
         if access.enabled:
             scheme, words = get_authorization_scheme_param(request.headers.get("authorization"))
-            given = words if scheme.lower() == "bearer" else request.headers.get("x-api-key")
+            given = words if words and scheme.lower() == "bearer" else request.headers.get("x-api-key")
             request.state.key = await asyncio.to_thread(access.admit, given, role)
 
     return check

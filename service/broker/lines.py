@@ -109,25 +109,24 @@ class Lines:
 
     async def run(self, script: Script, key: str, words: Sequence[Any]) -> Any:
         """The script's reply. It is run again where the connection was found broken."""
-        try:
-            return (await self._twice(script.known(key, words)))[0]
-        except NoScriptError:
-            return (await self._twice(script.new(key, words)))[0]
+        for last in (False, True):
+            try:
+                return (await self.ask(script.known(key, words)))[0]
+            except NoScriptError:
+                return (await self.ask(script.new(key, words)))[0]
+            except Unreachable:
+                await self.close()  # the idle ones broke with it
+                if last:
+                    raise
+        return None
 
     async def transact(self, *commands: Command) -> list[Any]:
-        """The replies to commands of which all are run or none. They are run again like scripts."""
-        replies: list[Any] = (await self._twice(("MULTI",), *commands, ("EXEC",)))[-1]
+        """The replies to commands of which all are run or none; which of the two is open where this raises."""
+        replies: list[Any] = (await self.ask(("MULTI",), *commands, ("EXEC",)))[-1]
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
         return replies
-
-    async def _twice(self, *commands: Command) -> list[Any]:
-        try:
-            return await self.ask(*commands)
-        except Unreachable:
-            await self.close()  # the idle ones broke with it
-            return await self.ask(*commands)
 
     async def close(self) -> None:
         """Let go of those that are idle."""

@@ -19,6 +19,7 @@ import redis.asyncio
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as Unreachable
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from service.broker import Job, QueueState, Result, WorkerInfo, codec, scripts
@@ -41,7 +42,7 @@ SWEEP_EVERY = 10
 GRACE = 60.0
 """Seconds that flags and late jobs are kept beyond the deadline: a worker may be about to see them."""
 DEAD_LETTER_AGE = 7 * 86400
-"""Seconds for which a dead letter, which holds a photo, is kept."""
+"""Seconds for which a dead letter, which holds a photo, is kept, and any photo at most."""
 
 log = logging.getLogger(__name__)
 
@@ -107,13 +108,13 @@ class RedisApi:
         seal = self._sealing(model)
         for job in jobs:
             header, image, left = codec.pack_job(job, seal)
-            photos.append(("SET", f"{self._prefix}image:{job.id}", image))
+            photos.append(("SET", f"{self._prefix}image:{job.id}", image, "EX", DEAD_LETTER_AGE))
             words += [job.id, header, left, self._replies]
         futures = [asyncio.get_running_loop().create_future() for _ in jobs]
         self._open.update({job.id: (future, job.deadline) for job, future in zip(jobs, futures, strict=True)})
         try:
             with reaching():
-                age = int((await self._lines.transact(*photos, ADMIT.new(self._prefix, words)))[-1])
+                age = await self._admit((*photos, ADMIT.new(self._prefix, words)))
             if age >= 0:
                 raise QueueFull(retry_after=max(1, math.ceil(age / 1000)))
         except BaseException:
@@ -121,6 +122,16 @@ class RedisApi:
                 self._open.pop(job.id, None)
             raise
         return futures
+
+    async def _admit(self, commands: Sequence[Command]) -> int:
+        """Milliseconds if the queue is full, else -1. Where the connection broke, photos tell whether it was done."""
+        try:
+            return int((await self._lines.transact(*commands))[-1])
+        except Unreachable:
+            await self._lines.close()  # the idle ones broke with it
+            if (await self._lines.ask(("EXISTS", commands[0][1])))[0]:
+                return -1
+            return int((await self._lines.transact(*commands))[-1])
 
     async def cancel(self, job_ids: Collection[str]) -> None:
         """Raise a flag for each; whoever holds one or claims it later skips it."""

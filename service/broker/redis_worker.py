@@ -44,7 +44,7 @@ class Held:
 
     entry: bytes
     job: bytes
-    size: int
+    size: bytes
     reply_to: bytes
     seal: Seal | None = None
     since: float = 0.0
@@ -211,7 +211,7 @@ class RedisWorker:
         self, entry: bytes, fields: dict[bytes, bytes], photo: bytes | None, waited: float, attempt: int
     ) -> Job | None:
         name, image = fields.get(b"id", b""), photo or b""
-        row = Held(entry, name, len(image), fields.get(b"to", b""))
+        row = Held(entry, name, fields.get(b"n", b"0"), fields.get(b"to", b""))
         try:
             if photo is None:
                 raise ValueError("its photo is gone")
@@ -227,8 +227,9 @@ class RedisWorker:
             if job.id not in self._held:
                 self._held[job.id] = replace(row, seal=codec.answering(fields, image, self._seal), since=job.submitted)
                 return job
-        if self._held[job.id].entry != entry:  # submitted twice, since a connection broke in between
-            self._run("FINISH", *self._answer(replace(row, job=b""), Result(job.id, self._model), gone=True))
+            again = self._held[job.id].entry != entry
+        if again:  # submitted twice, since a connection broke in between; its photo is at hand
+            self._run("FINISH", *self._answer(row, Result(job.id, self._model), gone=True))
         return None
 
     def _answer(self, row: Held, result: Result, gone: bool) -> tuple[Any, ...]:

@@ -5,12 +5,12 @@ Under one prefix: `models` (sorted set: digest → order of arrival), for each m
 `worker:<id>` (expires); `replies:<api>` (stream, expires: an API process that is gone has none); `gone:<job>` (flag,
 expires: nobody waits for this job); `dead` (stream: jobs that workers died on).
 
-An entry of `jobs` has the fields id (the job's), h (header), t (milliseconds from its arrival to its deadline) and to
-(name of the reply stream). Its photo is the string `image:<job>`, set in the transaction that admits it: what a script
-is handed costs Redis 2 µs a kB, in which it does nothing else. The entry's own id is the time of arrival by Redis'
-clock, which is the only clock that counts between machines. When it jumps ahead, whatever expires is over and whatever
-is held looks abandoned, until its owner shows the next sign of life: what cannot be undone is therefore done only to
-what was seen so at two looks, by the looker's clock.
+An entry of `jobs` has the fields id (the job's), h (header), n (bytes of its photo), t (milliseconds from its arrival
+to its deadline) and to (name of the reply stream). Its photo is the string `image:<job>` (expires), set in the
+transaction that admits it: what a script is handed costs Redis 2 µs a kB, in which it does nothing else. The entry's
+own id is the time of arrival by Redis' clock, which is the only clock that counts between machines. When it jumps
+ahead, whatever expires is over and whatever is held looks abandoned, until its owner shows the next sign of life: what
+cannot be undone is therefore done only to what was seen so at two looks, by the looker's clock.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ local function remove(prefix, model, entry, job, size)
   local stream, image = prefix .. 'jobs:' .. model, prefix .. 'image:' .. job
   redis.call('XACK', stream, 'workers', entry)
   if redis.call('XDEL', stream, entry) == 0 then return false end
-  redis.call('DECRBY', prefix .. 'bytes:' .. model, size or redis.call('STRLEN', image))
+  redis.call('DECRBY', prefix .. 'bytes:' .. model, tonumber(size) or 0)
   redis.call('DEL', image)
   return true
 end
@@ -78,7 +78,7 @@ local function answer(to, result)
   if missing then redis.call('PEXPIRE', to, 5000) end
 end
 local function fields(entry)
-  local read = {id = '', h = '', t = '0', to = ''}
+  local read = {id = '', h = '', n = '0', t = '0', to = ''}
   for i = 1, #entry[2], 2 do read[entry[2][i]] = entry[2][i + 1] end
   return read
 end
@@ -89,7 +89,11 @@ ADMIT = (
     + """
 local stream, held, image = KEYS[1] .. 'jobs:' .. ARGV[1], KEYS[1] .. 'bytes:' .. ARGV[1], KEYS[1] .. 'image:'
 local size, size_bytes, bytes = tonumber(ARGV[2]), tonumber(ARGV[3]), 0
-for i = 4, #ARGV, 4 do bytes = bytes + redis.call('STRLEN', image .. ARGV[i]) end
+local sizes = {}
+for i = 4, #ARGV, 4 do
+  sizes[i] = redis.call('STRLEN', image .. ARGV[i])
+  bytes = bytes + sizes[i]
+end
 local depth, waiting = redis.call('XLEN', stream), tonumber(redis.call('GET', held) or '0')
 if depth == 0 then waiting = 0 end
 if depth + (#ARGV - 3) / 4 > size or (depth > 0 and waiting + bytes > size_bytes) then
@@ -97,7 +101,7 @@ if depth + (#ARGV - 3) / 4 > size or (depth > 0 and waiting + bytes > size_bytes
   return oldest_age(stream)
 end
 for i = 4, #ARGV, 4 do
-  redis.call('XADD', stream, '*', 'id', ARGV[i], 'h', ARGV[i + 1], 't', ARGV[i + 2], 'to', ARGV[i + 3])
+  redis.call('XADD', stream, '*', 'id', ARGV[i], 'h', ARGV[i + 1], 'n', sizes[i], 't', ARGV[i + 2], 'to', ARGV[i + 3])
 end
 redis.call('SET', held, waiting + bytes)
 return -1
@@ -176,7 +180,7 @@ for _, row in ipairs(redis.call('XPENDING', stream, 'workers', 'IDLE', ARGV[3], 
     redis.call('XADD', prefix .. 'dead', 'MAXLEN', ARGV[5], '*', 'id', job.id, 'h', job.h, 'i', image, 't', job.t,
       'to', job.to, 'model', model, 'deliveries', row[4])
     answer(job.to, cmsgpack.pack({job_id = job.id, model = model, code = 'worker_lost'}))
-    remove(prefix, model, row[1], job.id)
+    remove(prefix, model, row[1], job.id, job.n)
   elseif not held[row[1]] then
     redis.call('XCLAIM', stream, 'workers', id, 0, row[1])
     return {{entry}, row[4] + 1}
@@ -246,7 +250,7 @@ for place, model in ipairs(models) do
   if count(prefix, model) == 0 and sure[model] then
     for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', 16)) do
       local job = fields(entry)
-      if now() - arrived(entry[1]) > tonumber(job.t) + grace then remove(prefix, model, entry[1], job.id) end
+      if now() - arrived(entry[1]) > tonumber(job.t) + grace then remove(prefix, model, entry[1], job.id, job.n) end
     end
     if redis.call('XLEN', stream) == 0 and place < #models then
       redis.call('DEL', stream, prefix .. 'bytes:' .. model)

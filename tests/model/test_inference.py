@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from model.inference import CHUNK, Inference, pad
 from model.network import AllInOne
-from model.proposals import ProposalNetwork, decode
+from model.proposals import DenseProposer, ProposalNetwork
 from model.tasks import TASKS
 from tests.conftest import TINY
 
@@ -80,6 +81,7 @@ index = torch.Tensor.__getitem__
 def test_no_operation_mixes_devices_or_dtypes_on_cuda(monkeypatch, dtype):
     """Stands in for a GPU: every operation is checked as it would be there, without being computed."""
     monkeypatch.setattr(torch.Tensor, "__getitem__", sliced)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     network, proposals = AllInOne(replace(TINY, ages=101)).eval(), ProposalNetwork()
     with FakeTensorMode(), torch.no_grad():
         with pytest.raises(RuntimeError, match="device"):
@@ -89,6 +91,6 @@ def test_no_operation_mixes_devices_or_dtypes_on_cuda(monkeypatch, dtype):
             crops = torch.zeros(count, 3, TINY.input_size, TINY.input_size, dtype=torch.uint8)
             for output in read(crops, [*(name for name in TASKS if name != "identity"), "descriptor"]).values():
                 assert (len(output), output.device.type, output.dtype) == (count, "cpu", torch.float32)
-        levels = torch.zeros(2, 3, 64, 96, dtype=torch.uint8).to("cuda:0")
-        scores, boxes = decode(on_cuda(proposals, torch.float32)(levels))
+        proposer = DenseProposer(on_cuda(proposals, torch.float32), "cuda:0")
+        scores, boxes = proposer._send([np.zeros((64, 96, 3), np.uint8)] * 2)
         assert (scores.device.type, scores.shape, boxes.shape) == ("cuda", (2, 96), (2, 96, 4))

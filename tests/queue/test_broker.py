@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
+import redis
 
 from service.broker import ApiSide, Job, Result, WorkerInfo, WorkerSide
+from service.broker.lines import Command
 from service.broker.local import LocalBroker
 from service.broker.redis import RedisApi
 from service.broker.redis_worker import JUST_NOW, RedisWorker
@@ -233,7 +235,7 @@ def test_an_answer_that_is_none_stops_no_other(server: RedisServer) -> None:
 
 
 def test_photos_go_with_their_jobs(server: RedisServer) -> None:
-    """One refused leaves nothing; one submitted twice stays until it is answered; one without a photo says so."""
+    """One refused leaves nothing; one submitted twice is worked on once; one without a photo is answered so."""
     worker = RedisWorker(server.url, "digest", lease=30)
 
     async def story() -> None:
@@ -245,7 +247,7 @@ def test_photos_go_with_their_jobs(server: RedisServer) -> None:
         await api.submit([job("a")])
         [future] = await api.submit([job("a")])  # what a connection that broke before the reply comes to
         [held] = await in_thread(worker.claim, 5, 1.0)
-        assert server.left() == {"jobs": 1, "pending": 1, "bytes": 10, "images": 1, "answers": 0}
+        assert server.left() == {"jobs": 1, "pending": 1, "bytes": 10, "images": 0, "answers": 0}, "the worker has it"
         await in_thread(worker.finish, [answer(held)])
         assert (await asyncio.wait_for(future, 5)).code is None
         await in_thread(until, lambda: server.left() == NOTHING)
@@ -253,13 +255,36 @@ def test_photos_go_with_their_jobs(server: RedisServer) -> None:
         server.client.delete(f"{PREFIX}image:b")
         assert await in_thread(worker.claim, 5, 1.0) == []
         assert (await asyncio.wait_for(future, 5)).code == ServiceError.code
-        await api.submit([job("c", 1000)])  # an empty queue counts its bytes anew
-        await in_thread(worker.finish, [answer(held) for held in await in_thread(worker.claim, 5, 1.0)])
         await api.close()
 
     asyncio.run(story())
     worker.close()
     assert server.left() == NOTHING
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_connection_that_breaks_while_a_job_is_submitted(server: RedisServer, done: bool) -> None:
+    """It is not known whether it was admitted: asked, it is admitted once, also where it filled the queue itself."""
+
+    async def story() -> None:
+        api = RedisApi(server.url, 1, 1000)
+        await api.start()
+        transact, broken = api._lines.transact, []
+
+        async def breaking(*commands: Command) -> list[object]:
+            if broken:
+                return await transact(*commands)
+            broken.append(done and await transact(*commands))
+            raise redis.exceptions.ConnectionError
+
+        api._lines.transact = breaking  # type: ignore[method-assign]
+        RedisWorker(server.url, "digest", lease=30).close()
+        await api.submit([job("a")])
+        assert broken
+        assert server.left() == {"jobs": 1, "pending": 0, "bytes": 10, "images": 1, "answers": 0}
+        await api.close()
+
+    asyncio.run(story())
 
 
 def test_only_the_first_of_two_answers_counts(server: RedisServer) -> None:

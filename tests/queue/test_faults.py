@@ -254,10 +254,14 @@ def test_what_is_no_job_is_put_away_and_answered(server: RedisServer, processes:
     stream = f"{PREFIX}jobs:{model_of(api)}"
     for fields in (
         {"x": "y"},
-        {"h": b"\xc1", "t": "1", "to": "x"},
-        {"id": "without a photo", "h": b"\x80", "t": "now", "to": ""},
+        {"id": "1", "h": b"\xc1", "n": "1", "t": "1", "to": "x"},
+        {"id": "2", "h": b"\x80", "n": "x", "t": "now", "to": ""},
+        {"h": b"\x80", "t": "now", "to": ""},
     ):
+        if "id" in fields:
+            server.client.set(f"{PREFIX}image:{fields['id']}", b"i")
         server.client.xadd(stream, fields)
     assert post(api).status_code == 200
     until(lambda: server.client.xlen(stream) == 0)
+    assert server.left()["images"] == 0
     assert worker.process.is_alive()
