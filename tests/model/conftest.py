@@ -6,10 +6,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from model import landmarks
+from model.datasets import Sample
+from model.datasets.store import PhotoStore
 
-SIDE = 120
+SIDE = 120  # of a drawn photo
+SIZE = 150  # of a crop
+POSE = np.float32([5, -10, 20])
+LABELS = ("age", "female", "subject", "embedding")
 
 
 def colour(index: int) -> tuple[int, int, int]:
@@ -172,3 +178,47 @@ def iou(first: np.ndarray, second: np.ndarray) -> float:
     low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
     inner = np.prod(np.maximum(high - low, 0))
     return float(inner / (np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2]) - inner))
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Six faces, two empty photos, and their store."""
+    root = tmp_path_factory.mktemp("drawn")
+    rng = np.random.default_rng(0)
+    faces, empty = [], []
+    for i in range(6):
+        points = face_points(i)
+        write(root / f"{i}.webp", draw_face(points))
+        faces.append(
+            Sample(
+                "celeba_wild",
+                f"{i}",
+                root / f"{i}.webp",
+                "train",
+                landmarks=points,
+                visibility=np.linspace(0, 1, 21).astype(np.float32),
+                pose=POSE,
+                embedding=rng.normal(0, 1, 128).astype(np.float32),
+                age=20.0 + 10 * i,
+                female=float(i % 2),
+                subject=str(i // 2),
+            )
+        )
+    for i in range(2):
+        write(root / f"empty{i}.webp", np.full((SIDE, SIDE + 20, 3), 30 + i, np.uint8))
+        empty.append(Sample("negatives", f"{i}", root / f"empty{i}.webp", "train", faces=0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACE_CACHE_DIR", str(root / "cache"))
+        return faces, empty, PhotoStore(faces + empty)
+
+
+def assert_dots(crop: torch.Tensor, points: np.ndarray, mirrored: bool) -> None:
+    """Every landmark inside the crop stands on the dot of its colour."""
+    pixels = crop.permute(1, 2, 0).numpy().astype(int)
+    seen = 0
+    for index, (x, y) in enumerate(points):
+        if 1 <= x < SIZE - 1 and 1 <= y < SIZE - 1:
+            expected = colour(landmarks.MIRROR[index] if mirrored else index)
+            assert np.abs(pixels[int(y), int(x)] - expected).max() < 40, landmarks.NAMES[index]
+            seen += 1
+    assert seen >= 15

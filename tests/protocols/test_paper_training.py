@@ -22,7 +22,7 @@ from model.network import PRESETS, AllInOne
 from model.recipe import Recipe, read_recipe
 from model.train import Run, build
 from tests.conftest import TINY
-from tests.protocols import archives
+from tests.protocols import archive_parts, archives, archives_of_people
 
 RECIPES = Path(training.__file__).parent / "recipes" / "archives"
 PAPER = {
@@ -42,7 +42,7 @@ def root(tmp_path_factory):
     folder = archives.build_all(tmp_path_factory.mktemp("train"))
     for name in MARKED:
         samples = sets.READERS[name](folder / name)
-        points = np.stack([archives.face_points(k) for k in range(len(samples))])
+        points = np.stack([archive_parts.face_points(k) for k in range(len(samples))])
         columns = {"landmarks": points, "visibility": np.ones((len(samples), 21)), "pose": np.zeros((len(samples), 3))}
         boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
         write_marks(folder / name, [s.name for s in samples], columns | {"box": boxes}, "drawn")
@@ -115,7 +115,7 @@ def test_test_parts_are_not_trained_on(root, data):
 
 def test_five_points_align_like_all_of_them():
     """A chip cut by CelebA's five points of a canonical face is the chip cut by the seven."""
-    points = np.stack([archives.face_points(k) for k in range(3)])
+    points = np.stack([archive_parts.face_points(k) for k in range(3)])
     five = np.full_like(points, np.nan)
     five[:, list(landmarks.MTFL)] = points[:, list(landmarks.MTFL)]
     full = geometry.alignment_matrices(torch.from_numpy(points), 150).numpy()
@@ -149,7 +149,7 @@ def test_fddb_leaves_its_fold_out(root):
 
 
 def test_backgrounds_of_ones_own(root, tmp_path):
-    archives.photo(tmp_path / "scene.png", np.zeros((0, 2)))
+    archive_parts.photo(tmp_path / "scene.png", np.zeros((0, 2)))
     data = sets.load(config(root, sets={"regions": ["aflw"]}, backgrounds=str(tmp_path), negatives=1.0), 150)
     batch = data.mixture.batch(0)[1]
     assert (batch["detection"] == 0).all()
@@ -362,7 +362,7 @@ def test_two_processes_do_what_one_does(root, monkeypatch, tmp_path):
 
 
 def test_marks_of_a_set_without_points(sure_checkpoint, tmp_path, capsys):
-    archives.morph(tmp_path / "morph", 4)
+    archives_of_people.morph(tmp_path / "morph", 4)
     words = ["morph", "--data", str(tmp_path), "--weights", str(sure_checkpoint)]
     assert mark.main(words) == 0
     assert "faces found for 4 of 4 samples" in capsys.readouterr().out

@@ -19,7 +19,7 @@ from model.evaluate.report import Outcome, page
 from model.evaluate.result import Figure, Plot, Result
 from model.evaluate.run import Run
 from model.pipeline import Analyzer, AnalyzerConfig
-from tests.protocols import archives
+from tests.protocols import archive_parts
 
 
 class Page(HTMLParser):
@@ -205,7 +205,7 @@ def analyzer(sure_checkpoint):
 
 def test_the_answer_is_the_mean_over_the_proposals_that_overlap(analyzer, tmp_path):
 
-    archives.photo(tmp_path / "a.png", archives.face_points(0))
+    archive_parts.photo(tmp_path / "a.png", archive_parts.face_points(0))
     picture = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_COLOR_RGB)
     proposals = torch.tensor([[20.0, 20, 80, 80], [25.0, 25, 85, 85], [0.0, 0, 20, 20]])
     box = np.float32([[22, 22, 82, 82]])
@@ -221,8 +221,8 @@ def test_the_answer_is_the_mean_over_the_proposals_that_overlap(analyzer, tmp_pa
 
 
 def test_faces_of_one_photo_share_a_pass(analyzer, tmp_path):
-    archives.photo(tmp_path / "a.png", archives.face_points(0))
-    boxes = [archives.box_of(archives.face_points(0)), np.float32([0, 0, 5, 5])]
+    archive_parts.photo(tmp_path / "a.png", archive_parts.face_points(0))
+    boxes = [archive_parts.box_of(archive_parts.face_points(0)), np.float32([0, 0, 5, 5])]
     samples = [Sample("x", f"a#{k}", tmp_path / "a.png", "test", box=box) for k, box in enumerate(boxes)]
     found = regions.answers(analyzer, samples, "")
     assert found[1] is None
@@ -231,7 +231,7 @@ def test_faces_of_one_photo_share_a_pass(analyzer, tmp_path):
 
 
 def test_a_photo_with_many_faces_is_analysed_once(analyzer, tmp_path, monkeypatch):
-    archives.photo(tmp_path / "a.png", archives.face_points(0))
+    archive_parts.photo(tmp_path / "a.png", archive_parts.face_points(0))
     samples = [Sample("x", f"a#{k}", tmp_path / "a.png", "test") for k in range(5)]
     counts = []
     analyse = analyzer.analyze

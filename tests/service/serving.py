@@ -1,5 +1,6 @@
 """A real server on a real port, with its broker in reach."""
 
+import base64
 import socket
 import subprocess
 import threading
@@ -94,3 +95,27 @@ def nothing_found(job: Job) -> Result:
     """An image without a face."""
     analysis = {"width": 8, "height": 6, "faces": []}
     return Result(job.id, "0" * 64, analysis, timings={"decode": 0.001, "propose": 0.002})
+
+
+def stuck(served: Served) -> None:
+    """A worker that is there and takes nothing."""
+    served.broker.announce(WorkerInfo("stuck", "0" * 64, {}))
+
+
+def is_problem(response: httpx.Response, status: int, code: str) -> dict:
+    """The response is problem+json with all it has to say and no more; its body."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert body["status"] == status
+    assert body["code"] == code
+    assert body["title"]
+    assert body["detail"]
+    assert body["request_id"] == response.headers["x-request-id"]
+    assert "Traceback" not in response.text
+    return body
+
+
+def b64(data: bytes) -> str:
+    """Bytes as they stand in JSON."""
+    return base64.b64encode(data).decode()
