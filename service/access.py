@@ -60,7 +60,7 @@ class Access:
 
 
 class Direct(APIRoute):
-    """A route whose dependencies and endpoint take the request alone: FastAPI takes 0.1 ms to find out what each wants.
+    """A route whose dependencies and endpoint take the request alone: FastAPI's way to what each wants takes 0.08 ms.
 
     Dependencies of its own and of its router are asked, those of the application and of include_router() are not.
     """

@@ -12,14 +12,11 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Any
 
-import fastapi_offline
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -39,11 +36,10 @@ from service.gallery.tending import tend
 from service.jobs.opening import open_jobs
 from service.jobs.runner import JobRunner
 from service.metrics import Metrics
+from service.pages import add_pages
 from service.tracing import Tracing, open_tracing
 from service.webhooks import Webhooks
 
-STATIC = Path(__file__).parent / "static"
-DOCS = Path(fastapi_offline.__file__).parent / "static"
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 CLIENT_GONE = 499  # nginx's number for it; only in logs and metrics
@@ -51,12 +47,6 @@ POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; style-src 'self'{styles}; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-SWAGGER = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>allinone-face API</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="stylesheet" href="/docs/static/swagger-ui.css"><link rel="icon" href="data:,"></head>
-<body><div id="swagger-ui"></div><script src="/docs/static/swagger-ui-bundle.js"></script>
-<script src="/docs/start.js"></script></body></html>"""
-SWAGGER_START = "SwaggerUIBundle({url: '/openapi.json', dom_id: '#swagger-ui', deepLinking: true, validatorUrl: null})"
 
 log = logging.getLogger(__name__)
 
@@ -118,30 +108,8 @@ def create_app(settings: Settings, broker: ApiSide, metrics: Metrics) -> FastAPI
     app.include_router(jobs.router, dependencies=[Depends(needs("analyze"))])
     for router in (gallery, media, identify, transfer, compare, keys):
         app.include_router(router.router)
-    _add_pages(app)
+    add_pages(app)
     return app
-
-
-def _add_pages(app: FastAPI) -> None:
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return HTMLResponse(SWAGGER)
-
-    @app.get("/docs/start.js", include_in_schema=False)
-    async def start() -> Response:
-        return Response(SWAGGER_START, media_type="text/javascript")
-
-    app.mount("/docs/static", StaticFiles(directory=DOCS), name="docs")
-    if (STATIC / "index.html").exists():
-        app.mount("/static", StaticFiles(directory=STATIC), name="static")
-
-        @app.get("/", include_in_schema=False)
-        async def page() -> Response:
-            return HTMLResponse((STATIC / "index.html").read_text())
-
-        @app.get("/people", include_in_schema=False)
-        async def people() -> Response:
-            return HTMLResponse((STATIC / "people.html").read_text())
 
 
 def problem(scope: Scope, error: errors.ServiceError, **extra: Any) -> Response:
