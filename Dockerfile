@@ -23,7 +23,8 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt /var/log/dpkg.log \
  && groupadd --gid 10001 face \
  && useradd --uid 10001 --gid face --no-create-home --home-dir /data --shell /usr/sbin/nologin face \
- && install -d -o face -g face -m 0700 /data
+ && install -d -o face -g face -m 0700 /data /users /users/api /users/worker \
+ && install -d -o face -g face -m 0755 /users/default
 ENV PATH=/app/bin:/opt/face/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONPATH=/app/lib/python3.11/site-packages \
     PYTHONUNBUFFERED=1 \
@@ -40,28 +41,28 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends python3-pip \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-COPY docker/constraints.txt docker/requirements.py pyproject.toml ./
+COPY docker/constraints.txt docker/requirements-api.txt docker/requirements-build.txt ./
+COPY docker/requirements-worker-cpu.txt docker/requirements-worker-cuda.txt pyproject.toml ./
 
-# -- packages: change with the lock only -----------------------------------------------------------------------------------
+# -- packages: change with the lock only; files with other hashes than docker/lock wrote down are refused -----------------------------------------------------------------------------------
 FROM build AS api-packages
 RUN python3 -m venv --without-pip /opt/face \
- && python3 requirements.py > api.txt \
- && /usr/bin/python3 -m pip --python /opt/face/bin/python install -c constraints.txt -r api.txt
+ && /usr/bin/python3 -m pip --python /opt/face/bin/python install --require-hashes -r requirements-api.txt
 
 FROM api-packages AS worker-cpu-packages
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-RUN python3 requirements.py model > model.txt \
- && /usr/bin/python3 -m pip --python /opt/face/bin/python install -c constraints.txt -r model.txt --extra-index-url "$TORCH_INDEX"
+# PyTorch without CUDA comes from an index that tells no hashes: it is installed by its version; what it needs is there by then.
+RUN /usr/bin/python3 -m pip --python /opt/face/bin/python install --require-hashes -r requirements-worker-cpu.txt \
+ && /usr/bin/python3 -m pip --python /opt/face/bin/python install -c constraints.txt torch --extra-index-url "$TORCH_INDEX"
 
 FROM api-packages AS worker-cuda-packages
-RUN python3 requirements.py model > model.txt \
- && /usr/bin/python3 -m pip --python /opt/face/bin/python install -c constraints.txt -r model.txt
+RUN /usr/bin/python3 -m pip --python /opt/face/bin/python install --require-hashes -r requirements-worker-cuda.txt
 
 # -- this project: changes with every commit ---------------------------------------------------------------------------
 FROM api-packages AS app
 RUN python3 -m venv --without-pip /opt/hatch \
- && /usr/bin/python3 -m pip --python /opt/hatch/bin/python install -c constraints.txt hatchling
-COPY README.md LICENSE ./
+ && /usr/bin/python3 -m pip --python /opt/hatch/bin/python install --require-hashes -r requirements-build.txt
+COPY README.md LICENSE LICENSE-WEIGHTS ./
 COPY model model
 COPY service service
 RUN /opt/hatch/bin/python -m hatchling build --target wheel --directory dist \

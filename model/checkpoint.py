@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import json
 import sys
 from collections.abc import Mapping
@@ -12,18 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save as packed
 from torch import Tensor
 
+from model.checkpoint_file import FORMAT, SHIPPED, CheckpointError, read_checkpoint_file
 from model.network import AllInOne, NetworkConfig
 
-FORMAT = "allinone-face/1"
-SHIPPED = Path(__file__).parent / "weights" / "allinone-face.safetensors"
-
-
-class CheckpointError(ValueError):
-    """The file is no checkpoint of this project, or its weights do not fit its configuration."""
+__all__ = [
+    "FORMAT",
+    "SHIPPED",
+    "Checkpoint",
+    "CheckpointError",
+    "build_network",
+    "inference_state",
+    "load",
+    "network_config",
+    "save",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +38,10 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     config: dict[str, Any]
     digest: str
+
+    def holds(self, part: str) -> bool:
+        """Whether there are tensors of that part."""
+        return any(name.startswith(f"{part}.") for name in self.tensors)
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The float32 tensors of one part, names without its prefix. Raises CheckpointError when there are none."""
@@ -70,23 +79,9 @@ def _ordered(data: bytes) -> bytes:
 
 def load(path: Path = SHIPPED) -> Checkpoint:
     """Reads a checkpoint. Raises FileNotFoundError, or CheckpointError for what is none of ours."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except SafetensorError as error:
-        raise CheckpointError(f"{path.name} is not a safetensors file") from error
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{path.name} is no {FORMAT} checkpoint")
-    try:
-        config = json.loads(metadata["config"])
-    except (KeyError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path.name} has no readable configuration") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{path.name}: the configuration is no JSON object")
-    return Checkpoint(tensors, config, hashlib.sha256(path.read_bytes()).hexdigest())
+    file = read_checkpoint_file(path)
+    with safe_open(path, framework="pt") as tensors:
+        return Checkpoint({name: tensors.get_tensor(name) for name in file.shapes}, file.config, file.digest)
 
 
 def network_config(network: AllInOne) -> dict[str, Any]:
@@ -101,7 +96,8 @@ def inference_state(network: AllInOne) -> dict[str, Tensor]:
 
 def build_network(checkpoint: Checkpoint) -> AllInOne:
     """The network of a checkpoint in eval mode. Raises CheckpointError when weights and configuration disagree."""
-    weights, config = checkpoint.part("network"), checkpoint.config.get("network", {})
+    weights = checkpoint.part("network")
+    config = checkpoint.config.get("network", {})
     try:
         fields: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in config.items()

@@ -67,12 +67,24 @@ CANONICAL: NDArray[np.float32] = np.array(
 ALIGNMENT: tuple[int, ...] = (6, 8, 9, 11, 14, 17, 19)
 """The points a face is aligned by: eye corners, nose tip, mouth corners."""
 
+ARCFACE: NDArray[np.float32] = np.array(
+    [(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041)],
+    dtype=np.float32,
+) / np.float32(112)
+"""Eye centres, nose tip and mouth corners in a unit square [5, 2]: the framing that the trunk of `mobile` knows."""
+
 EARS: tuple[int, ...] = (12, 16)
 
 MTFL: tuple[int, ...] = (7, 10, 14, 17, 19)
 """Where MTFL's five points (eye centres, nose tip, mouth corners) stand among the 21."""
 
-_FROM_68: tuple[tuple[int, ...], ...] = (
+FRAMES: dict[str, tuple[tuple[int, ...], NDArray[np.float32]]] = {
+    "canonical": (ALIGNMENT, CANONICAL[list(ALIGNMENT)]),
+    "arcface": (MTFL, ARCFACE),
+}
+"""Framings of aligned chips: the points a face is aligned by, and where they go in a unit square."""
+
+FROM_68: tuple[tuple[int, ...], ...] = (
     (17,),
     (19,),
     (21,),
@@ -95,6 +107,7 @@ _FROM_68: tuple[tuple[int, ...], ...] = (
     (54,),
     (8,),
 )
+"""The points of the 68-point markup whose mean is each landmark."""
 
 
 def from_68(points: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -105,4 +118,4 @@ def from_68(points: NDArray[np.floating]) -> NDArray[np.float32]:
     """
     if points.shape != (68, 2):
         raise ValueError(f"68 points needed, got an array of {points.shape}")
-    return np.stack([points[list(members)].mean(axis=0) for members in _FROM_68]).astype(np.float32)
+    return np.stack([points[list(members)].mean(axis=0) for members in FROM_68]).astype(np.float32)

@@ -5,14 +5,14 @@
              └───────────┴──────────┘          └─ age, gender
                local: detection, landmarks, visibility, pose, smile
 
-In the preset residual the deep branches have stages of their own, copies of the trunk's last before 7.
+In the presets residual and mobile the deep branches, smile among them, have stages of their own: copies of the trunk's.
 
 Fig. 3 of the paper; sizes the figure leaves open follow AlexNet and HyperFace (docs/paper.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal
@@ -21,18 +21,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model import mobile
 from model.tasks import TASKS
 from model.trunk import Residual, alexnet_stages, normalise, residual_stages
 
 DESCRIPTOR = 512
 EMBEDDING = 128
+_IDENTITY = frozenset({"descriptor", "identity", "embedding"})
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
     """Sizes of one network. `subjects` is the width of fc8, which exists in training only: 0 leaves it out."""
 
-    trunk: Literal["alexnet", "residual"]
+    trunk: Literal["alexnet", "residual", "mobile"]
     input_size: int
     channels: tuple[int, ...]  # of the stages, in order
     local: tuple[str, ...]  # tasks of the fused branch
@@ -45,7 +47,11 @@ class NetworkConfig:
     head_width: int  # units of each local task's own layer
     deep_widths: tuple[int, int]
     identity_width: int  # fc6's units; 0 leaves it out: the pooled map goes straight to the descriptor
-    deep_stages: int = 0  # stages up to the 6th that the deep branches do not share with identity
+    deep_stages: int = 0  # stages that the deep branches do not share with identity, the last of them `deep_end`
+    deep_end: int = 6  # the stage after which the deep branches' heads stand
+    frame: Literal["canonical", "arcface"] = "canonical"  # of aligned chips, model.landmarks
+    embedding: int = EMBEDDING  # width of the linear map that learns a teacher's descriptor; 0 leaves it out
+    pose: int = 3  # outputs of the pose head: roll, pitch, yaw; 4 give the roll as sine and cosine, for turned faces
     subjects: int = 0
     ages: int = 1  # outputs of the age head: the age, or the logits of the ages 0 … n-1
     dropout: float = 0.0  # of stage 6's map before the deep branches, in training
@@ -101,6 +107,27 @@ PRESETS: dict[str, NetworkConfig] = {
         deep_stages=3,
         ages=101,
     ),
+    "mobile": NetworkConfig(
+        trunk="mobile",
+        input_size=112,
+        channels=(64, 64, 64, 128, 128, 128, 512),
+        local=("detection", "landmarks", "visibility", "pose"),
+        deep=("gender", "age", "smile"),
+        identity=True,
+        tap_width=96,
+        fuse_width=160,
+        fuse_blocks=1,
+        local_width=512,
+        head_width=256,
+        deep_widths=(256, 128),
+        identity_width=0,
+        deep_stages=4,
+        deep_end=7,
+        frame="arcface",
+        embedding=0,
+        pose=4,
+        ages=101,
+    ),
 }
 
 
@@ -109,16 +136,23 @@ class LocalBranch(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        channels, width = config.channels, config.tap_width
+        channels = config.channels
+        width = config.tap_width
         alexnet = config.trunk == "alexnet"
         self.conv1a = nn.Conv2d(channels[0], width, 4, stride=4)
         self.conv3a = nn.Conv2d(channels[2], width, 2, stride=2)
         self.pool1: nn.Module = nn.MaxPool2d(3, 2) if alexnet else nn.Identity()
         self.pool5: nn.Module = nn.MaxPool2d(3, 2) if alexnet else nn.Identity()
-        self.act1a, self.act3a, self.act_fuse, self.act = nn.PReLU(), nn.PReLU(), nn.PReLU(), nn.PReLU()
+        self.act1a = nn.PReLU()
+        self.act3a = nn.PReLU()
+        self.act_fuse = nn.PReLU()
+        self.act = nn.PReLU()
         self.fuse = nn.Conv2d(2 * width + channels[4], config.fuse_width, 1)
-        self.blocks = nn.Sequential(*(Residual(config.fuse_width) for _ in range(config.fuse_blocks)))
-        side = 6 if alexnet else 8
+        blocks: list[nn.Module] = [Residual(config.fuse_width) for _ in range(config.fuse_blocks)]
+        if config.trunk == "mobile":
+            blocks = [nn.Conv2d(config.fuse_width, config.fuse_width, 3, 2, 1), nn.PReLU(), *blocks]
+        self.blocks = nn.Sequential(*blocks)
+        side = {"alexnet": 6, "residual": 8, "mobile": 7}[config.trunk]
         self.fc = nn.Linear(config.fuse_width * side * side, config.local_width)
 
     def forward(self, tap1: Tensor, tap3: Tensor, tap5: Tensor) -> Tensor:
@@ -140,15 +174,18 @@ class IdentityBranch(nn.Module):
             width = config.identity_width
         else:
             self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-            self.fc6, width = nn.Identity(), config.channels[6]
+            self.fc6 = nn.Identity()
+            width = config.channels[6]
         self.fc7 = nn.Linear(width, DESCRIPTOR)
-        self.embedding = nn.Linear(DESCRIPTOR, EMBEDDING, bias=False)
+        self.embedding = nn.Linear(DESCRIPTOR, config.embedding, bias=False) if config.embedding else None
         self.fc8 = nn.Linear(DESCRIPTOR, config.subjects, bias=False) if config.subjects else None
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
-        """Stage 7's map [K, C, H, W] → descriptor [K, 512] (not normalised), embedding, in training identity."""
+        """Stage 7's map [K, C, H, W] → descriptor [K, 512] (not normalised), some networks' embedding and identity."""
         descriptor = self.fc7(self.fc6(self.pool(features)))
-        outputs = {"descriptor": descriptor, "embedding": self.embedding(descriptor)}
+        outputs = {"descriptor": descriptor}
+        if self.embedding is not None:
+            outputs["embedding"] = self.embedding(descriptor)
         if self.fc8 is not None:
             outputs["identity"] = F.linear(F.normalize(descriptor), F.normalize(self.fc8.weight))
         return outputs
@@ -161,26 +198,26 @@ class AllInOne(nn.Module):
         super().__init__()
         self.config = config
         alexnet = config.trunk == "alexnet"
-        self.stages = alexnet_stages(config.channels) if alexnet else residual_stages(config.channels)
+        stages = {"alexnet": alexnet_stages, "residual": residual_stages, "mobile": mobile.mobile_stages}
+        self.stages = stages[config.trunk](config.channels)
         self.local = LocalBranch(config)
         self.local_heads = nn.ModuleDict({name: self._local_head(name) for name in config.local})
-        self.deep_stages = deepcopy(self.stages[6 - config.deep_stages : 6])
+        self.deep_stages = deepcopy(self.stages[config.deep_end - config.deep_stages : config.deep_end])
         self.pool6: nn.Module = nn.MaxPool2d(3, 2) if alexnet else nn.Identity()
         self.deep_heads = nn.ModuleDict({name: self._deep_head(name) for name in config.deep})
         self.identity = IdentityBranch(config) if config.identity else None
 
     def _local_head(self, name: str) -> nn.Module:
         width = self.config.head_width
-        return nn.Sequential(
-            nn.Linear(self.config.local_width, width), nn.PReLU(), nn.Linear(width, TASKS[name].outputs)
-        )
+        outputs = self.config.pose if name == "pose" else TASKS[name].outputs
+        return nn.Sequential(nn.Linear(self.config.local_width, width), nn.PReLU(), nn.Linear(width, outputs))
 
     def _deep_head(self, name: str) -> nn.Module:
         first, second = self.config.deep_widths
-        side = 6 if self.config.trunk == "alexnet" else 4
+        side = {"alexnet": 6, "residual": 4, "mobile": 1}[self.config.trunk]
         return nn.Sequential(
             nn.Flatten(),
-            nn.Linear(self.config.channels[5] * side * side, first),
+            nn.Linear(self.config.channels[self.config.deep_end - 1] * side * side, first),
             nn.PReLU(),
             nn.Linear(first, second),
             nn.PReLU(),
@@ -189,14 +226,17 @@ class AllInOne(nn.Module):
 
     def shared_parameters(self) -> list[nn.Parameter]:
         """Parameters of the trunk and of the identity branch it came with: they learn at a lower rate."""
-        identity = (
-            [] if self.identity is None else [*self.identity.fc7.parameters(), *self.identity.embedding.parameters()]
-        )
+        branch = self.identity
+        identity = list[nn.Parameter]()
+        if branch is not None:
+            identity += branch.fc7.parameters()
+            identity += [] if branch.embedding is None else branch.embedding.parameters()
         return [*self.stages.parameters(), *self.deep_stages.parameters(), *identity]
 
     def fork(self) -> None:
         """Starts the deep branches' own stages as the trunk's."""
-        for own, shared in zip(self.deep_stages, self.stages[6 - len(self.deep_stages) : 6], strict=True):
+        end = self.config.deep_end
+        for own, shared in zip(self.deep_stages, self.stages[end - len(self.deep_stages) : end], strict=True):
             own.load_state_dict(shared.state_dict())
 
     def forward(self, crops: Tensor, tasks: Collection[str] | None = None) -> dict[str, Tensor]:
@@ -205,25 +245,40 @@ class AllInOne(nn.Module):
         Only the stages that those tasks need are run: the local tasks stop after stage 5.
         """
         wanted = set(tasks) if tasks is not None else {*self.config.local, *self.config.deep, "descriptor"}
-        local = [name for name in self.config.local if name in wanted]
-        deep = [name for name in self.config.deep if name in wanted]
-        identity = self.identity is not None and not wanted.isdisjoint({"descriptor", "identity", "embedding"})
+        return self.branches(self.trunk(crops, self.depth(wanted)), wanted)
 
-        x = normalise(crops).to(self.local.fuse.weight.dtype)
+    def depth(self, wanted: Collection[str]) -> int:
+        """How many stages of the trunk those tasks need."""
+        if self.identity is not None and not _IDENTITY.isdisjoint(wanted):
+            return 7
+        deep = self.config.deep_end - len(self.deep_stages) if set(self.config.deep) & set(wanted) else 0
+        return max(deep, 5 if set(self.config.local) & set(wanted) else 0)
+
+    def trunk(self, crops: Tensor, depth: int) -> list[Tensor]:
+        """The maps of the first `depth` stages."""
+        mobile_pixels = self.config.trunk == "mobile"
+        pixels = normalise(crops, mobile.PIXEL_MEAN, mobile.PIXEL_SCALE) if mobile_pixels else normalise(crops)
+        x = pixels.to(self.local.fuse.weight.dtype)
         maps: list[Tensor] = []
-        for stage in self.stages[: 7 if identity else 6 if deep and not self.deep_stages else 5]:
+        for stage in self.stages[:depth]:
             x = stage(x)
             maps.append(x)
+        return maps
+
+    def branches(self, maps: Sequence[Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
+        """Maps of as many stages as the wanted tasks need → their raw outputs."""
+        local = [name for name in self.config.local if name in wanted]
+        deep = [name for name in self.config.deep if name in wanted]
         outputs: dict[str, Tensor] = {}
         if local:
             features = self.local(maps[0], maps[2], maps[4])
             outputs |= {name: self.local_heads[name](features) for name in local}
         if deep:
-            own = maps[5 - len(self.deep_stages)]
+            own = maps[self.config.deep_end - 1 - len(self.deep_stages)]
             for stage in self.deep_stages:
                 own = stage(own)
             pooled = F.dropout(self.pool6(own), self.config.dropout, self.training)
             outputs |= {name: self.deep_heads[name](pooled) for name in deep}
-        if identity and self.identity is not None:
+        if self.identity is not None and not _IDENTITY.isdisjoint(wanted):
             outputs |= self.identity(maps[6])
         return outputs

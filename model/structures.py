@@ -1,76 +1,108 @@
-"""Frozen dataclasses of tensors of one length: what flows between the steps of the pipeline."""
+"""Frozen dataclasses of arrays of one length: what flows between the steps of the pipeline."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, Self
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+from model.boxes import Array, Indices
+
+Index = NDArray[np.bool_] | Indices | slice | list[int]
 
 
 @dataclass(frozen=True, eq=False)
 class Instances:
-    """Tensors whose first dimension is the number of instances.
+    """Arrays whose first dimension is the number of instances, and facts that hold for all of them together.
 
-    Indexing takes what a tensor's first dimension takes (mask, index tensor, slice); an
-    integer is refused because it would drop the dimension. Raises ValueError when lengths differ.
+    Indexing takes what an array's first dimension takes (mask, index array, slice, list); an integer is refused
+    because it would drop the dimension. Raises ValueError when lengths differ.
     """
 
     def __post_init__(self) -> None:
-        lengths = {name: len(value) for name, value in self._items()}
+        lengths = {name: len(value) for name, value in self._arrays().items()}
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"{type(self).__name__} needs tensors of one length, got {lengths}")
+            raise ValueError(f"{type(self).__name__} needs arrays of one length, got {lengths}")
 
-    def _items(self) -> list[tuple[str, Tensor]]:
-        return [(field.name, getattr(self, field.name)) for field in fields(self)]
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
 
     def __len__(self) -> int:
-        return len(self._items()[0][1])
+        return len(next(iter(self._arrays().values())))
 
-    def __getitem__(self, index: Tensor | slice | list[int]) -> Self:
+    def __getitem__(self, index: Index) -> Self:
         if isinstance(index, int):
-            raise TypeError("index Instances with a slice, a list or a tensor")
-        return type(self)(**{name: value[index] for name, value in self._items()})
-
-    def to(self, device: torch.device | str) -> Self:
-        """The same instances on another device."""
-        return type(self)(**{name: value.to(device) for name, value in self._items()})
+            raise TypeError("index Instances with a slice, a list or an array")
+        rows = np.asarray(index, np.int64) if isinstance(index, list) else index
+        return replace(self, **{name: value[rows] for name, value in self._arrays().items()})
 
     @classmethod
     def cat(cls, parts: Sequence[Self]) -> Self:
-        """One container of all parts in order. Raises ValueError without parts."""
+        """Return one container of all parts in order, with the first one's facts. Raises ValueError without parts."""
         if not parts:
             raise ValueError("nothing to concatenate")
-        return cls(**{field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(cls)})
+        names = parts[0]._arrays()
+        return replace(parts[0], **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 @dataclass(frozen=True, eq=False)
 class Proposals(Instances):
     """K candidate face regions of B images."""
 
-    image_index: Tensor  # int64 [K], which image
-    boxes: Tensor  # float32 [K, 4] xyxy, pixels
-    scores: Tensor  # float32 [K], 0–1
+    image_index: Indices  # int64 [K], which image
+    boxes: Array  # float32 [K, 4] xyxy, pixels
+    scores: Array  # float32 [K], 0–1
+
+    def of(self, image: int) -> Self:
+        """Return those of one image."""
+        return self[self.image_index == image]
 
 
 @dataclass(frozen=True, eq=False)
 class Faces(Instances):
-    """N faces of one image, largest first, in pixels of the upright image with a top-left origin."""
+    """N faces of one image, largest first, in pixels of the upright image with a top-left origin.
 
-    boxes: Tensor  # float32 [N, 4] xyxy
-    scores: Tensor  # float32 [N], 0–1
-    landmarks: Tensor  # float32 [N, 21, 2], order of landmarks.NAMES
-    visibility: Tensor  # float32 [N, 21], 0–1
-    pose: Tensor  # float32 [N, 3] roll, pitch, yaw in degrees
-    smile: Tensor  # float32 [N], 0–1
-    female: Tensor  # float32 [N], 0–1
-    age: Tensor  # float32 [N], years
-    descriptor: Tensor  # float32 [N, 512], unit length
+    `seen` is how many there are with those that `max_faces` left out; `searched_min_size` is the side in pixels from
+    which faces were looked for: more than was asked where a large image was searched at a reduced size.
+    """
+
+    boxes: Array  # float32 [N, 4] xyxy
+    scores: Array  # float32 [N], 0–1
+    landmarks: Array  # float32 [N, 21, 2], order of landmarks.NAMES
+    visibility: Array  # float32 [N, 21], 0–1
+    pose: Array  # float32 [N, 3] roll, pitch, yaw in degrees
+    smile: Array  # float32 [N], 0–1
+    female: Array  # float32 [N], 0–1
+    age: Array  # float32 [N], years
+    descriptor: Array  # float32 [N, 512], unit length
+    seen: int = 0
+    searched_min_size: float = 0.0
+
+    def turned(self) -> Literal[0, 90, 180, 270] | None:
+        """Return by how many degrees clockwise the image is turned, by the mean roll of its faces; None without any.
+
+        Large faces count more: each by its side.
+        """
+        if not len(self):
+            return None
+        sides = np.sqrt(np.maximum((self.boxes[:, 2:] - self.boxes[:, :2]).prod(axis=1), 0))
+        angles = np.deg2rad(self.pose[:, 0])
+        mean = np.rad2deg(np.arctan2(sides @ np.sin(angles), sides @ np.cos(angles)))
+        quarters: tuple[Literal[0, 90, 180, 270], ...] = (0, 90, 180, 270)
+        return quarters[round(float(mean) / 90) % 4]
+
+    @property
+    def more(self) -> bool:
+        """Whether `max_faces` left others out."""
+        return self.seen > len(self)
 
     @classmethod
-    def empty(cls) -> Self:
-        """No faces."""
+    def empty(cls, searched_min_size: float = 0.0) -> Self:
+        """Return no faces."""
         shapes = ((0, 4), (0,), (0, 21, 2), (0, 21), (0, 3), (0,), (0,), (0,), (0, 512))
-        return cls(*(torch.zeros(shape) for shape in shapes))
+        columns: list[Any] = [np.zeros(shape, np.float32) for shape in shapes]
+        return replace(cls(*columns), searched_min_size=searched_min_size)

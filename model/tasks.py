@@ -48,9 +48,10 @@ def _mean(losses: Tensor, weights: Tensor) -> Tensor:
 
 def class_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy (Eq. 4, 5) of logits [K, 2] against classes [K] in {0, 1}, or their probability; NaN unlabelled."""
-    known, chance = ~target.isnan(), target.nan_to_num()
+    labelled = ~target.isnan()
+    chance = target.nan_to_num()
     losses = F.cross_entropy(logits, torch.stack([1 - chance, chance], dim=1), reduction="none")
-    return _mean(losses, known.float())
+    return _mean(losses, labelled.float())
 
 
 def landmark_loss(output: Tensor, target: Tensor, weight: Tensor, kind: str = "euclidean") -> Tensor:
@@ -59,23 +60,34 @@ def landmark_loss(output: Tensor, target: Tensor, weight: Tensor, kind: str = "e
     'euclidean': sum_i v_i (dx² + dy²) / 2N (HyperFace Eq. 2). 'wing': Feng et al. 2018, w 0.1, ε 0.02, which keeps
     pulling where the squared error has gone flat.
     """
-    known = ~target.isnan().any(dim=2)
+    labelled = ~target.isnan().any(dim=2)
     difference = output.view_as(target) - target.nan_to_num()
     if kind == "wing":
-        width, curve = 0.1, 0.02
+        width = 0.1
+        curve = 0.02
         size = difference.abs()
         constant = width - width * math.log(1 + width / curve)
         points = torch.where(size < width, width * torch.log1p(size / curve), size - constant).sum(dim=2)
     else:
         points = difference.square().sum(dim=2) / 2
-    points = points * weight * known
-    return _mean(points.mean(dim=1), known.any(dim=1).float())
+    points = points * weight * labelled
+    return _mean(points.mean(dim=1), labelled.any(dim=1).float())
 
 
 def euclidean_loss(output: Tensor, target: Tensor) -> Tensor:
     """Mean squared difference [K, n] over the labelled entries (visibility, pose: HyperFace Eq. 3, 4)."""
-    known = ~target.isnan()
-    return _mean((output - target.nan_to_num()).square(), known.float())
+    labelled = ~target.isnan()
+    return _mean((output - target.nan_to_num()).square(), labelled.float())
+
+
+def pose_loss(output: Tensor, pose: Tensor) -> Tensor:
+    """Mean squared difference to roll, pitch, yaw [K, 3] in radians (HyperFace Eq. 4), NaN unlabelled.
+
+    Of an output [K, 4] the first two are the roll's sine and cosine: a roll over the whole circle has no seam there.
+    """
+    if output.shape[1] == 4:
+        pose = torch.cat([pose[:, :1].sin(), pose[:, :1].cos(), pose[:, 1:]], dim=1)
+    return euclidean_loss(output, pose)
 
 
 def age_loss(output: Tensor, age: Tensor, weight: float, sigma: float | Tensor) -> Tensor:
@@ -84,12 +96,12 @@ def age_loss(output: Tensor, age: Tensor, weight: float, sigma: float | Tensor) 
     σ is one number or that of each age [K]. The Euclidean half is in units of σ so that both halves meet in scale where
     λ switches. A head of several outputs learns the label's distribution beside it (Gao et al. 2017, DLDL).
     """
-    known = ~age.isnan()
-    squared = ((_expected_age(output) - age.nan_to_num()) / sigma).square()
+    labelled = ~age.isnan()
+    squared = ((expected_age(output) - age.nan_to_num()) / sigma).square()
     losses = (1 - weight) * 0.5 * squared + weight * (1 - torch.exp(-0.5 * squared))
     if output.shape[1] > 1:
         losses = losses + _distribution_loss(output, age.nan_to_num())
-    return _mean(losses, known.float())
+    return _mean(losses, labelled.float())
 
 
 def _distribution_loss(output: Tensor, age: Tensor) -> Tensor:
@@ -105,16 +117,16 @@ def identity_loss(cosines: Tensor, subject: Tensor, scale: float, margin: float)
 
     A margin > 0 is taken off the true subject's cosine (CosFace, Wang et al. 2018).
     """
-    known = subject >= 0
+    labelled = subject >= 0
     target = subject.clamp(min=0)
     cosines = cosines - margin * F.one_hot(target, cosines.shape[1]) if margin else cosines
-    return _mean(F.cross_entropy(cosines * scale, target, reduction="none"), known.float())
+    return _mean(F.cross_entropy(cosines * scale, target, reduction="none"), labelled.float())
 
 
 def embedding_loss(output: Tensor, target: Tensor) -> Tensor:
     """1 - cosine of embeddings [K, 128] to the teacher's, NaN rows unlabelled."""
-    known = ~target.isnan().any(dim=1)
-    return _mean(1 - F.cosine_similarity(output, target.nan_to_num()), known.float())
+    labelled = ~target.isnan().any(dim=1)
+    return _mean(1 - F.cosine_similarity(output, target.nan_to_num()), labelled.float())
 
 
 def read_class(output: Tensor) -> Tensor:
@@ -125,7 +137,7 @@ def read_class(output: Tensor) -> Tensor:
 def read_age(output: Tensor) -> Tensor:
     """Output [K, 1] → years [K]; of logits [K, n] of the ages 0 … n-1 the median: least absolute error."""
     if output.shape[1] == 1:
-        return _expected_age(output)
+        return expected_age(output)
     chances = output.float().softmax(dim=1)
     up_to = chances.cumsum(dim=1)
     middle = (up_to < 0.5).sum(dim=1, keepdim=True).clamp(max=output.shape[1] - 1)
@@ -134,7 +146,7 @@ def read_age(output: Tensor) -> Tensor:
     return (middle - 0.5 + into)[:, 0]
 
 
-def _expected_age(output: Tensor) -> Tensor:
+def expected_age(output: Tensor) -> Tensor:
     """The age [K] that Eq. 6 learns: the output itself, or the mean of its distribution."""
     if output.shape[1] == 1:
         return output.float()[:, 0] * AGE_SCALE + AGE_CENTRE
@@ -147,8 +159,11 @@ def read_landmarks(output: Tensor) -> Tensor:
 
 
 def read_pose(output: Tensor) -> Tensor:
-    """Output [K, 3] in radians → roll, pitch, yaw [K, 3] in degrees."""
-    return torch.rad2deg(output.float())
+    """Output [K, 3] in radians, or [K, 4] with sine and cosine of the roll → roll, pitch, yaw [K, 3] in degrees."""
+    output = output.float()
+    if output.shape[1] == 4:
+        output = torch.cat([torch.atan2(output[:, :1], output[:, 1:2]), output[:, 2:]], dim=1)
+    return torch.rad2deg(output)
 
 
 def _clamp(output: Tensor) -> Tensor:
@@ -180,7 +195,7 @@ TASKS: dict[str, Task] = {
     "visibility": Task(
         "local", markup.COUNT, 0.5, lambda o, y, _: euclidean_loss(o, y["visibility"]), "visibility", _clamp
     ),
-    "pose": Task("local", 3, 5.0, lambda o, y, _: euclidean_loss(o, y["pose"]), "pose", read_pose),
+    "pose": Task("local", 3, 5.0, lambda o, y, _: pose_loss(o, y["pose"]), "pose", read_pose),
     "smile": Task("local", 2, 1.0, lambda o, y, _: class_loss(o, y["smile"]), "smile", read_class),
     "gender": Task("deep", 2, 2.0, lambda o, y, _: class_loss(o, y["female"]), "female", read_class),
     "age": Task(

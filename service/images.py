@@ -1,149 +1,200 @@
-"""Compressed bytes to upright RGB pixels, and everything that can be refused before decoding.
+"""Compressed bytes to upright RGB pixels, in the memory that the header announced.
 
-bytes ─probe→ Header (magic, width × height, orientation: 413, 415, 422) ─decode→ uint8 [H, W, 3]
+bytes ─headers.read_header→ ImageHeader (413, 415, 422 before any decoder runs) ─decode→ uint8 [H, W, 3]
+
+Whole pictures are held once as decoded and once as the result; what must be converted between is converted in strips.
 """
 
 from __future__ import annotations
 
 import importlib
 import io
+import re
 import struct
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any, cast
 
 import cv2
 import numpy as np
+import simplejpeg
 from PIL import Image, ImageFile
 
-from service.errors import BodyTooLarge, ImageBroken, ImageTooLarge, NoImage, NotAnImage
+from service.errors import ImageBroken, NotAnImage
+from service.headers import read_header
+from service.headers.jpeg import scan_end
+from service.headers.png import essential
+from service.wire import ImageHeader
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+Floats = np.ndarray[Any, np.dtype[np.float32]]
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "AVIF", "HEIF")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".avif", ".heic", ".heif"})
-FAST = frozenset({"JPEG", "PNG", "WEBP"})  # OpenCV decodes these twice as fast as Pillow
-EOI = b"\xff\xd9"
-PLAIN_SEGMENTS = 64
-SCAN, FRAMES = 0xDA, (0xC0, 0xC1, 0xC2)
-PLAIN = frozenset({0xC4, 0xDB, 0xDD, 0xE0, *range(0xE2, 0xF0), 0xFE})
-"""Of a JPEG's segments: tables, restart interval, APP0 and APP2 to APP15, comment; APP1 holds EXIF and XMP."""
+STRIP_PIXELS = 1 << 20
+"""Pixels that are converted at once."""
 ORIENTATION = 0x0112  # the EXIF tag
+EOI = b"\xff\xd9"
+NO_END_MARK = "Premature end of JPEG file"
+HARMLESS = re.compile("extraneous bytes|Inconsistent progression|Unknown Adobe|JFIF|Invalid SOS|end of data marker")
+"""Warnings of libjpeg after which it decodes all the same."""
+PROBE = b"\xaa" * 512
+"""Bytes that no decoder reads where the picture was complete before them. A decoder whose data end early goes on with
+zeros: the first bit here is a one, so that from there on it decodes another picture."""
+READERS = {"HEIF": "pillow_heif", "JXL": "pillow_jxl"}
+"""Packages that read formats for Pillow."""
 BROKEN = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, struct.error,
     zlib.error, NotImplementedError, RuntimeError, MemoryError, Image.DecompressionBombError,
 )  # fmt: skip  # what Pillow's readers raise on damaged files
 
-Image.MAX_IMAGE_PIXELS = None  # probe() has a stricter limit of its own
+Image.MAX_IMAGE_PIXELS = None  # read_header() has a stricter limit of its own
+
+__all__ = ["Floats", "Pixels", "decode", "read_header"]
 
 
-@dataclass(frozen=True)
-class Header:
-    """What an image says about itself; width and height are as stored, before the EXIF orientation."""
-
-    format: str
-    width: int
-    height: int
-    orientation: int = 1
-
-    @property
-    def pixels(self) -> int:
-        """Width × height."""
-        return self.width * self.height
-
-
-def sniff(data: bytes) -> str | None:
-    """The format that the first bytes announce, None if it is none of FORMATS."""
-    if data[4:8] == b"ftyp":
-        brands = {data[i : i + 4] for i in (8, *range(16, min(48, len(data)), 4))}
-        if brands & {b"avif", b"avis"}:
-            return "AVIF"
-        return "HEIF" if brands & {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"} else None
-    if data[:4] == b"RIFF":
-        return "WEBP" if data[8:12] == b"WEBP" else None
-    magics = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF87a": "GIF", b"GIF89a": "GIF", b"BM": "BMP"}
-    return next((name for magic, name in magics.items() if data.startswith(magic)), None)
-
-
-def plain_jpeg(data: bytes) -> tuple[Header, int] | None:
-    """The header of a JPEG without EXIF or XMP, and where its compressed data begin: a hundredth of a millisecond.
-
-    None for what is none, for 12 bits, CMYK, other than baseline and progressive, and damage, which Pillow tells apart.
-    """
-    size, at = (0, 0), 2
-    for _ in range(PLAIN_SEGMENTS if data.startswith(b"\xff\xd8\xff") else 0):
-        head = data[at : at + 10]
-        if len(head) < 10 or head[0] != 0xFF:
-            return None
-        kind = head[1]
-        if kind == SCAN:
-            return (Header("JPEG", *size), at) if all(size) else None
-        if kind in FRAMES:
-            bits, height, width, components = struct.unpack(">BHHB", head[4:])
-            if any(size) or bits != 8 or components not in (1, 3):
-                return None
-            size = width, height
-        elif kind not in PLAIN:
-            return None
-        at += 2 + int.from_bytes(head[2:4], "big")
-    return None
-
-
-def probe(data: bytes, max_bytes: int, max_pixels: int) -> Header:
-    """Read the header only. Raises NoImage, NotAnImage, BodyTooLarge, ImageTooLarge or ImageBroken."""
-    if not data:
-        raise NoImage("the image is empty")
-    if len(data) > max_bytes:
-        raise BodyTooLarge(f"an image may have {max_bytes:,} bytes, this one has {len(data):,}")
-    plain = plain_jpeg(data)
-    if plain:
-        header = plain[0]
-    else:
-        image = _open(data)
-        header = Header(cast(str, image.format), *image.size, _orientation(image))
-    if header.pixels > max_pixels:
-        raise ImageTooLarge(f"an image may have {max_pixels:,} pixels, this one has {header.width} × {header.height}")
-    return header
-
-
-def decode(data: bytes) -> Pixels:
+def decode(data: bytes, header: ImageHeader) -> Pixels:
     """Decode to RGB uint8 [H, W, 3], upright by EXIF, transparency over white, 16 bits to 8, first frame.
 
-    Raises NotAnImage or ImageBroken. Ask probe() first: this function allocates whatever the header says.
+    `header` is what read_header() returned for these bytes. Raises NotAnImage, ImageBroken.
     """
-    plain = plain_jpeg(data)
-    if plain and data.rfind(EOI, plain[1]) >= 0:
-        pixels = _decode_opencv(data, (plain[0].width, plain[0].height))
-        if pixels is not None:
-            return pixels
-    image = _open(data)
-    pixels = _decode_fast(data, image)
+    orientation = header.orientation
+    pixels: Pixels | None = None
+    if header.format == "JPEG":
+        pixels = _decode_jpeg(data, header)
+    elif header.format == "PNG":
+        data = _whole_png(data)
+        pixels = _decode_opencv(data, header)
+    elif header.format == "WEBP" and not header.animated:
+        _check_length(data)
+        pixels = _decode_opencv(data, header)
     if pixels is None:
+        pixels, orientation = _decode_pillow(data, header)
+    return np.ascontiguousarray(_upright(pixels, orientation))
+
+
+# -- JPEG -------------------------------------------------------------------------------------------------------------
+
+
+def _decode_jpeg(data: bytes, header: ImageHeader) -> Pixels:
+    """Raises ImageBroken where the decoder had to end early; a file that lacks only its end mark is whole."""
+    try:
+        return _jpeg(data, header)
+    except ValueError as error:
+        warning = str(error)
+    if warning.startswith(NO_END_MARK):
+        data += EOI
         try:
-            pixels = _to_rgb(image)
-        except BROKEN as error:
-            raise ImageBroken(f"the {image.format} file is damaged or cut short") from error
-    return np.ascontiguousarray(_upright(pixels, _orientation(image)))
+            return _jpeg(data, header)
+        except ValueError as error:
+            warning = str(error)
+    if HARMLESS.search(warning) is None:
+        raise ImageBroken("the JPEG file is damaged or cut short")
+    # simplejpeg cannot go on after a warning of the header, OpenCV can.
+    end = len(data[: scan_end(data, header.start, header.scans)].rstrip(b"\xff"))  # a marker may begin with several
+    pixels = _decode_opencv(data, header)
+    probed = _decode_opencv(data[:end] + PROBE + data[end:], header)
+    if pixels is None or probed is None:
+        raise ImageBroken("the JPEG file is damaged")
+    if not np.array_equal(pixels, probed):  # libjpeg tells its first warning only: it may have ended early as well
+        raise ImageBroken("the JPEG file is cut short")
+    return pixels
 
 
-def _open(data: bytes) -> ImageFile.ImageFile:
-    name = sniff(data)
-    if name is None:
-        raise NotAnImage(f"none of {', '.join(FORMATS)}")
-    if name == "HEIF" and not _heif():
-        raise NotAnImage("HEIC needs the optional package pillow-heif")
+def _jpeg(data: bytes, header: ImageHeader) -> Pixels:
+    colors = {1: "RGB", 3: "RGB", 4: "CMYK"}.get(header.channels)
+    if colors is None:
+        raise ValueError(f"a JPEG of {header.channels} channels")
+    pixels = cast(Pixels, simplejpeg.decode_jpeg(data, colors, strict=True))
+    if pixels.shape[:2] != (header.height, header.width):
+        raise ValueError("the picture has another size than its header")
+    return pixels if colors == "RGB" else _cmyk_to_rgb(pixels)
+
+
+def _cmyk_to_rgb(inks: Pixels) -> Pixels:
+    """Convert inverted inks [H, W, 4], as Adobe and after it everybody stores them."""
+    result = np.empty((*inks.shape[:2], 3), np.uint8)
+    for rows in _strips(*inks.shape[:2]):
+        strip = inks[rows].astype(np.uint16)
+        result[rows] = (strip[:, :, :3] * strip[:, :, 3:] + 127) // 255
+    return result
+
+
+# -- PNG and WebP -----------------------------------------------------------------------------------------------------
+
+
+def _whole_png(data: bytes) -> bytes:
+    """Return the chunks that pixels depend on. Raises ImageBroken for a file that is cut short."""
+    needed = essential(data)
+    if needed[-8:-4] != b"IEND":
+        raise ImageBroken("the PNG file is cut short")
+    return needed
+
+
+def _check_length(data: bytes) -> None:
+    """Raises ImageBroken for a WebP that is cut short, which its decoder fills with grey."""
+    if len(data) < 8 + int.from_bytes(data[4:8], "little"):
+        raise ImageBroken("the WebP file is cut short")
+
+
+def _decode_opencv(data: bytes, header: ImageHeader) -> Pixels | None:
+    """Return the pixels; None where OpenCV cannot read the file or would ignore its transparency."""
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    if header.transparent:
+        if header.format == "PNG" and header.channels not in (2, 4):  # a color of no use instead of an alpha channel
+            return None
+        flags = cv2.IMREAD_UNCHANGED
     try:
-        return Image.open(io.BytesIO(data), formats=[name])
+        found = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        return None
+    if found is None or found.shape[:2] != (header.height, header.width):
+        return None
+    if not header.transparent:
+        return cast(Pixels, found)
+    return _bgra_over_white(found) if found.ndim == 3 and found.shape[2] == 4 else None
+
+
+def _bgra_over_white(colors: np.ndarray[Any, Any]) -> Pixels:
+    """Composite colors [H, W, 4] of 8 or 16 bits over white."""
+    result = np.empty((*colors.shape[:2], 3), np.uint8)
+    for rows in _strips(*colors.shape[:2]):
+        strip = colors[rows]
+        strip = (strip >> 8 if strip.dtype == np.uint16 else strip).astype(np.uint16)
+        alpha = strip[:, :, 3:]
+        result[rows] = (strip[:, :, 2::-1] * alpha + 255 * (255 - alpha) + 127) // 255
+    return result
+
+
+# -- all else ---------------------------------------------------------------------------------------------------------
+
+
+def _decode_pillow(data: bytes, header: ImageHeader) -> tuple[Pixels, int]:
+    """Return the pixels as stored and the orientation that Pillow knows of. Raises NotAnImage, ImageBroken."""
+    _register_reader(header.format)
+    try:
+        image = Image.open(io.BytesIO(data), formats=[header.format])
+        if image.width * image.height > header.pixels:
+            raise ImageBroken(f"the {header.format} file is larger than its header says")
+        image.load()
+        pixels = pillow_to_rgb(image)
     except BROKEN as error:
-        raise ImageBroken(f"the header of the {name} file is damaged") from error
+        raise ImageBroken(f"the {header.format} file is damaged or cut short") from error
+    if header.format == "JXL" and not getattr(image, "jpeg", False):
+        return pixels, 1  # its decoder turns what it did not make of a JPEG
+    turned_by_decoder = header.format in ("AVIF", "HEIF", "TIFF", "JXL")
+    return pixels, _orientation(image) if turned_by_decoder else header.orientation
 
 
-def _heif() -> bool:
+def _register_reader(name: str) -> None:
+    """Let Pillow read a format that it reads by another package only. Raises NotAnImage where that is missing."""
+    package = READERS.get(name)
+    if package is None:
+        return
     try:
-        importlib.import_module("pillow_heif").register_heif_opener()
-    except ImportError:
-        return False
-    return True
+        module = importlib.import_module(package)
+    except ImportError as error:
+        raise NotAnImage(f"{name} files need the package {package.replace('_', '-')}") from error
+    if name == "HEIF":
+        module.register_heif_opener()  # the other registers itself
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
@@ -154,43 +205,25 @@ def _orientation(image: ImageFile.ImageFile) -> int:
     return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
-def _decode_fast(data: bytes, image: ImageFile.ImageFile) -> Pixels | None:
-    if image.format not in FAST or image.mode not in ("RGB", "L") or image.has_transparency_data:
-        return None
-    if getattr(image, "is_animated", False) or not _complete(data, image):
-        return None
-    return _decode_opencv(data, image.size)
+def pillow_to_rgb(image: Image.Image) -> Pixels:
+    """Return the pixels [H, W, 3] of a picture of any mode, transparency over white."""
+    result = np.empty((image.height, image.width, 3), np.uint8)
+    for rows in _strips(image.height, image.width):
+        strip = image.crop((0, rows.start, image.width, rows.stop))
+        if strip.mode.startswith("I"):  # 16 bits of grey
+            result[rows] = (np.asarray(strip).clip(0, 65535).astype(np.uint16) >> 8).astype(np.uint8)[:, :, None]
+            continue
+        if strip.has_transparency_data:
+            white = Image.new("RGBA", strip.size, "white")
+            strip = Image.alpha_composite(white, strip.convert("RGBA"))
+        result[rows] = np.asarray(strip.convert("RGB"))
+    return result
 
 
-def _decode_opencv(data: bytes, size: tuple[int, int]) -> Pixels | None:
-    try:
-        found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        return None
-    return cast(Pixels, found) if found is not None and found.shape[1::-1] == size else None
-
-
-def _complete(data: bytes, image: ImageFile.ImageFile) -> bool:
-    """Whether the file reaches its end mark: OpenCV paints what a cut file lacks in grey and says nothing."""
-    if image.format == "JPEG":
-        scan = image.fp.tell() if image.fp else 0  # Pillow stops where the compressed data begin
-        return data.rfind(EOI, scan) >= 0
-    if image.format == "PNG":
-        return data.find(b"IEND", -4096) >= 0
-    return len(data) >= 8 + int.from_bytes(data[4:8], "little")
-
-
-def _to_rgb(image: Image.Image) -> Pixels:
-    image.load()
-    if image.mode.startswith("I;16"):
-        grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if image.mode == "I":
-        grey = (np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if image.has_transparency_data:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return np.asarray(image.convert("RGB"))
+def _strips(height: int, width: int) -> Iterator[slice]:
+    rows = max(1, STRIP_PIXELS // max(width, 1))
+    for start in range(0, height, rows):
+        yield slice(start, min(start + rows, height))
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -1,63 +1,104 @@
-"""API keys: who may do what, and how often. A key is shown once, when it is made; only its hash is stored.
+"""API keys: who may do what, where, until when and how often.
 
-A key reads `face_<id>_<secret>`. The secret has 256 random bits, so one SHA-256 is enough: there is nothing to guess.
+A key reads `face_<id>_<secret>` and is shown once, when it is made. The secret has 256 random bits, so that one
+SHA-256 is enough: there is nothing to guess. All keys of a store are one encrypted record with a version, so that
+whoever writes to the store without the master key can make no key, change none, and bring none back unnoticed by a
+running process.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import math
 import re
 import secrets
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Protocol, get_args
 
+import msgspec
+
+from service.crypto.vault import VaultLocked
 from service.errors import ServiceError
-from service.gallery.store import Store
+from service.schemas.names import Role
 
-Role = Literal["analyze", "verify", "enrol", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
-"""`analyze`: faces in photos; `verify`: compare and search; `enrol`: change collections; `admin`: all, keys, export."""
-
+"""See service.schemas.names.Role."""
 REMEMBERED_SECONDS = 5.0
-"""How long a key's record is trusted before the store is asked again: a revoked key works no longer than that."""
-_PREFIX = "key/"
+"""How long keys are trusted before the store is asked again: a revoked key stops working within that time."""
+USED_SECONDS = 60.0
+"""How often the last use of a key is written down."""
+ATTEMPTS = 50
+_RECORD = "keys"
+_USED = "key-used/"
 _FORM = re.compile(r"face_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _NOBODY = hashlib.sha256(b"nobody").hexdigest()
 
 
 class Unauthorized(ServiceError):
-    """No key, or one that is not known."""
+    """The request has no API key, or one that is unknown or has expired."""
 
-    status, code, title = 401, "unauthorized", "A valid API key is needed"
+    status = 401
+    code = "unauthorized"
+    title = "A valid API key is needed"
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail, {"WWW-Authenticate": "Bearer"})
 
 
 class Forbidden(ServiceError):
-    """The key lacks the role."""
+    """The API key lacks the role."""
 
-    status, code, title = 403, "forbidden", "This API key may not do that"
+    status = 403
+    code = "forbidden"
+    title = "This API key may not do that"
 
 
 class RateLimited(ServiceError):
-    """The key was used too often."""
+    """The API key was used too often."""
 
-    status, code, title = 429, "rate_limited", "Too many requests with this API key"
+    status = 429
+    code = "rate_limited"
+    title = "Too many requests with this API key"
 
     def __init__(self, detail: str = "", retry_after: int = 1) -> None:
         super().__init__(detail, {"Retry-After": str(retry_after)})
 
 
 @dataclass(frozen=True)
-class Key:
-    """A key as its owner's administrator sees it; `rate` is requests a second on average, None for no limit."""
+class Record:
+    """A small value, and the bytes as which it is stored."""
+
+    value: bytes
+    stored: bytes
+
+
+class Records(Protocol):
+    """Small values by name, encrypted. Raises VaultLocked for a value that somebody else wrote."""
+
+    def read(self, name: str) -> Record | None:
+        """Return the value of a name, None when there is none."""
+
+    def replace(self, name: str, old: Record | None, value: bytes) -> bool:
+        """Set a value if it is still `old` (None: there is none); return whether it was."""
+
+    def put(self, name: str, value: bytes) -> None:
+        """Set a value, whatever it was before."""
+
+    def delete(self, name: str) -> None:
+        """Delete a value if there is one."""
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A key as its owner's administrator sees it.
+
+    `rate` is requests a second on average, None for no limit; `expires` seconds since 1970, None for never. With
+    `collections`, names or prefixes that end in `*`, the key sees and touches no others; without, it sees all.
+    """
 
     id: str
     label: str
@@ -65,93 +106,196 @@ class Key:
     created: float
     rate: float | None = None
     burst: int = 20
+    expires: float | None = None
+    collections: tuple[str, ...] = ()
+
+    def grants(self, role: Role) -> bool:
+        """Return whether the key permits what `role` permits; `admin` permits everything."""
+        return role in self.roles or "admin" in self.roles
+
+    def reaches(self, collection: str) -> bool:
+        """Return whether the key may see and touch a collection."""
+        name = unicodedata.normalize("NFC", collection)
+        return not self.collections or any(_matches(name, pattern) for pattern in self.collections)
+
+
+class _StoredKey(msgspec.Struct, frozen=True):
+    """A key with the hash of its secret, and of the secret before it while that still works."""
+
+    key: Key
+    hashed: str
+    previous: str = ""
+    previous_until: float = 0.0
+
+    def fits(self, secret: str, now: float) -> bool:
+        """Return whether this is the key's secret."""
+        hashed = _hashed(secret)
+        current = hmac.compare_digest(hashed, self.hashed)
+        previous = hmac.compare_digest(hashed, self.previous or _NOBODY) and now < self.previous_until
+        return current or previous
+
+
+class _Keys(msgspec.Struct, frozen=True):
+    """All keys by their ids; the version rises with every change."""
+
+    version: int = 0
+    keys: dict[str, _StoredKey] = {}
 
 
 class KeyRing:
-    """The keys of a store. Thread-safe; each call may read the store."""
+    """The keys of a store. Thread-safe; each call may read the store. `clock` returns seconds since 1970."""
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
-        self._store, self._clock = store, clock
-        self._known: dict[str, tuple[float, tuple[Key, str] | None]] = {}
+    def __init__(self, records: Records, clock: Callable[[], float] = time.time) -> None:
+        self._records = records
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._keys = _Keys()
+        self._read_at = -math.inf
+        self._highest = 0
+        self._used: dict[str, float] = {}
 
-    def create(self, label: str, roles: Iterable[Role], rate: float | None = None, burst: int = 20) -> tuple[Key, str]:
-        """A new key, and the words to hand to its user: they cannot be had again. Raises ValueError for bad values."""
-        chosen = frozenset(roles)
-        if not chosen or not chosen <= set(ROLES):
-            raise ValueError(f"roles are some of {', '.join(ROLES)}")
-        if not 0 < len(label) <= 100 or not label.isprintable():
-            raise ValueError("a label has 1 to 100 printable characters")
-        if (rate is not None and not 0 < rate < float("inf")) or burst < 1:
-            raise ValueError("a rate is above 0 requests a second, a burst at least 1")
-        key = Key(secrets.token_hex(6), label, chosen, self._clock(), rate, burst)
+    def create(
+        self,
+        label: str,
+        roles: Iterable[Role],
+        rate: float | None = None,
+        burst: int = 20,
+        expires: float | None = None,
+        collections: Iterable[str] = (),
+    ) -> tuple[Key, str]:
+        """Return a new key and its token, which cannot be shown again. Raises ValueError for bad values."""
+        now = self._clock()
+        patterns = tuple(unicodedata.normalize("NFC", pattern) for pattern in collections)
+        key = Key(secrets.token_hex(6), label, frozenset(roles), now, rate, burst, expires, patterns)
+        _check(key, now)
         secret = secrets.token_urlsafe(32)
-        fields = [key.label, sorted(key.roles), key.created, key.rate, key.burst, _hashed(secret)]
-        self._store.put_record(_PREFIX + key.id, json.dumps(fields).encode())
-        return key, f"face_{key.id}_{secret}"
+        for record, keys in self._attempts():
+            if self._write(record, keys, keys.keys | {key.id: _StoredKey(key, _hashed(secret))}):
+                return key, f"face_{key.id}_{secret}"
+        raise ServiceError("the keys are changed by too many callers at once")
 
-    def keys(self) -> list[Key]:
-        """All keys, oldest first."""
-        found = [_read(name.removeprefix(_PREFIX), value)[0] for name, value in self._store.records(_PREFIX).items()]
-        return sorted(found, key=lambda key: (key.created, key.id))
+    def rotate(self, identity: str, grace: float = 0.0) -> tuple[Key, str] | None:
+        """Return a key with a new token, None for no such key. The old token works for `grace` seconds more."""
+        secret = secrets.token_urlsafe(32)
+        for record, keys in self._attempts():
+            stored = keys.keys.get(identity)
+            if stored is None:
+                return None
+            new = _StoredKey(stored.key, _hashed(secret), stored.hashed, self._clock() + grace)
+            if self._write(record, keys, keys.keys | {identity: new}):
+                return stored.key, f"face_{identity}_{secret}"
+        raise ServiceError("the keys are changed by too many callers at once")
 
     def revoke(self, identity: str) -> bool:
-        """Ends a key: here at once, in other processes within REMEMBERED_SECONDS. False when there is none."""
-        self._known.pop(identity, None)
-        return self._store.delete_record(_PREFIX + identity)
+        """End a key: here at once, in other processes within REMEMBERED_SECONDS. Return False when there is none."""
+        for record, keys in self._attempts():
+            if identity not in keys.keys:
+                return False
+            left = {name: stored for name, stored in keys.keys.items() if name != identity}
+            if self._write(record, keys, left):
+                self._records.delete(_USED + identity)
+                return True
+        raise ServiceError("the keys are changed by too many callers at once")
 
-    def check(self, words: str | None, role: Role) -> Key:
-        """The key that these words are, if it has the role; `admin` has all. Raises Unauthorized, Forbidden."""
-        form = _FORM.fullmatch(words or "")
+    def keys(self) -> list[Key]:
+        """Return all keys, oldest first."""
+        _, keys = self._read()
+        return sorted((stored.key for stored in keys.keys.values()), key=lambda key: (key.created, key.id))
+
+    def last_used(self, identity: str) -> float | None:
+        """Return when a key was last used, to USED_SECONDS; None if it never was."""
+        record = self._records.read(_USED + identity)
+        return None if record is None else msgspec.json.decode(record.value, type=float)
+
+    def authenticate(self, token: str | None) -> Key:
+        """Return the key of an API token. Raises Unauthorized for one that is malformed, unknown or has expired."""
+        form = _FORM.fullmatch(token or "")
         if form is None:
             raise Unauthorized
-        found = self._find(form[1])
-        # compared also when there is no such key, so that the time taken tells nothing
-        right = hmac.compare_digest(_hashed(form[2]), found[1] if found else _NOBODY)
-        if found is None or not right:
+        identity, secret = form.groups()
+        now = self._clock()
+        stored = self._recent().keys.get(identity)
+        if not _fits(stored, secret, now):  # perhaps it was made, or got a new secret, a moment ago
+            stored = self._read()[1].keys.get(identity)
+        if stored is None or not _fits(stored, secret, now):
             raise Unauthorized
-        if role not in found[0].roles and "admin" not in found[0].roles:
-            raise Forbidden(f"this needs the role {role!r}")
-        return found[0]
+        if stored.key.expires is not None and stored.key.expires <= now:
+            raise Unauthorized("the API key has expired")
+        self._note_use(identity, now)
+        return stored.key
 
-    def _find(self, identity: str) -> tuple[Key, str] | None:
-        now = time.monotonic()
-        until, found = self._known.get(identity, (0.0, None))
-        if until < now:
-            stored = self._store.record(_PREFIX + identity)
-            found = _read(identity, stored) if stored else None
-            if found is not None:  # unknown ids are not remembered: anybody can make up many
-                self._known[identity] = (now + REMEMBERED_SECONDS, found)
-            else:
-                self._known.pop(identity, None)
-        return found
-
-
-class RateLimiter:
-    """A token bucket for each key, in this process: several processes each allow the rate."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._lock = clock, threading.Lock()
-        self._buckets: dict[str, tuple[float, float]] = {}
-
-    def take(self, key: Key, cost: float = 1.0) -> None:
-        """Counts a request that costs so many. Raises RateLimited with the seconds until it would be let through."""
-        if key.rate is None:
-            return
-        cost = min(cost, key.burst)
+    def _recent(self) -> _Keys:
+        """Return the keys as they were at most REMEMBERED_SECONDS ago."""
         with self._lock:
-            now = self._clock()
-            tokens, last = self._buckets.get(key.id, (float(key.burst), now))
-            tokens = min(key.burst, tokens + (now - last) * key.rate)
-            missing = cost - tokens
-            self._buckets[key.id] = (tokens if missing > 0 else tokens - cost, now)
-        if missing > 0:
-            raise RateLimited(retry_after=max(1, math.ceil(missing / key.rate)))
+            if time.monotonic() - self._read_at < REMEMBERED_SECONDS:
+                return self._keys
+        return self._read()[1]
+
+    def _read(self) -> tuple[Record | None, _Keys]:
+        """Return the keys as stored. Raises VaultLocked when an older record was put back."""
+        record = self._records.read(_RECORD)
+        keys = _Keys() if record is None else msgspec.msgpack.decode(record.value, type=_Keys)
+        with self._lock:
+            if record is not None and keys.version < self._highest:
+                raise VaultLocked(
+                    "an older record of the API keys was put back; if you restored a backup, restart the service"
+                )
+            self._keys = keys
+            self._read_at = time.monotonic()
+            self._highest = max(self._highest, keys.version)
+        return record, keys
+
+    def _attempts(self) -> Iterable[tuple[Record | None, _Keys]]:
+        for _ in range(ATTEMPTS):
+            yield self._read()
+
+    def _write(self, old: Record | None, keys: _Keys, new: dict[str, _StoredKey]) -> bool:
+        changed = _Keys(max(keys.version, self._highest) + 1, new)  # an emptied store begins with none
+        if not self._records.replace(_RECORD, old, msgspec.msgpack.encode(changed)):
+            return False
+        with self._lock:
+            self._keys = changed
+            self._read_at = time.monotonic()
+            self._highest = changed.version
+        return True
+
+    def _note_use(self, identity: str, now: float) -> None:
+        """Write down the use of a key, in this process at most every USED_SECONDS; a full disk does not stop it."""
+        with self._lock:
+            if now - self._used.get(identity, -math.inf) < USED_SECONDS:
+                return
+            self._used[identity] = now
+        try:
+            self._records.put(_USED + identity, msgspec.json.encode(now))
+        except ServiceError:
+            return
+
+
+def _check(key: Key, now: float) -> None:
+    """Refuse a key that makes no sense. Raises ValueError."""
+    if not key.roles or not key.roles <= set(ROLES):
+        raise ValueError(f"roles are some of {', '.join(ROLES)}")
+    if not 0 < len(key.label) <= 100 or not key.label.isprintable():
+        raise ValueError("a label has 1 to 100 printable characters")
+    if (key.rate is not None and not 0 < key.rate < math.inf) or key.burst < 1:
+        raise ValueError("a rate is above 0 requests a second, a burst at least 1")
+    if key.expires is not None and not now < key.expires < math.inf:
+        raise ValueError("a key expires in the future")
+    if not all(
+        0 < len(pattern.encode()) <= 257 and pattern != "*" and "/" not in pattern for pattern in key.collections
+    ):
+        raise ValueError("a collection is a name, or a prefix with * at its end")
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+
+
+def _fits(stored: _StoredKey | None, secret: str, now: float) -> bool:
+    """Compare a secret; a hash is compared also when there is no such key, so that the time taken tells nothing."""
+    nobody = _StoredKey(Key("", "", frozenset(), 0), _NOBODY)
+    return (stored or nobody).fits(secret, now) and stored is not None
 
 
 def _hashed(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def _read(identity: str, stored: bytes) -> tuple[Key, str]:
-    label, roles, created, rate, burst, hashed = json.loads(stored)
-    return Key(identity, label, frozenset(roles), created, rate, burst), hashed

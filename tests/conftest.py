@@ -8,7 +8,7 @@ import torch
 
 from model import checkpoint, geometry, landmarks
 from model.network import AllInOne, NetworkConfig
-from model.proposals import ProposalNetwork
+from model.proposal_network import ProposalNetwork
 
 TINY = NetworkConfig(
     trunk="residual",

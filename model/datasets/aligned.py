@@ -7,36 +7,52 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from model import geometry
+from model import geometry, tasks
 from model.datasets import Array, Sample
 from model.datasets.augment import COARSE, degrade, jitter_matrix, mirror_matrix
 from model.datasets.loaders import Batch
-from model.datasets.store import PhotoStore
+from model.datasets.store import Photos
 from model.geometry import Image
 
 
 class AlignedFaces:
-    """Faces cut by the canonical face (age, gender, smile, identity, the teacher's embedding)."""
+    """Faces cut by a frame of model.landmarks (age, gender, smile, identity, the teacher's embedding).
+
+    `matrices` [N, 2, 3] are the affine maps from each sample's photo to its chip; without them they follow from the
+    landmarks, and samples that lack one of the 21 are left out. Raises ValueError when no sample is left.
+    """
 
     def __init__(
         self,
         samples: Sequence[Sample],
-        photos: PhotoStore,
+        photos: Photos,
         size: int,
         labels: Sequence[str],
         subjects: dict[str, int] | None = None,
         jitter: float = 1.0,
         balance_age: float = 0.0,
         coarse: float = COARSE,
+        frame: str = "canonical",
+        matrices: Array | None = None,
     ) -> None:
-        self.samples = [s for s in samples if s.landmarks is not None and np.isfinite(s.landmarks).all()]
+        if matrices is None:
+            samples = [s for s in samples if s.landmarks is not None and np.isfinite(s.landmarks).all()]
+        self.samples = list(samples)
         if not self.samples:
             raise ValueError("no sample with landmarks to align by")
-        self.photos, self.size, self.labels = photos, size, tuple(labels)
-        self.subjects, self.jitter, self.coarse = subjects or {}, jitter, coarse
-        points = torch.from_numpy(np.stack([s.landmarks for s in self.samples if s.landmarks is not None])).float()
-        self._matrices = geometry.alignment_matrices(points, size).double().numpy()
-        self._chances = _age_chances(self.samples, balance_age) if balance_age else None
+        if matrices is None:
+            points = torch.from_numpy(np.stack([s.landmarks for s in self.samples if s.landmarks is not None])).float()
+            matrices = geometry.alignment_matrices(points, size, frame).numpy()
+        self._matrices = matrices.astype(np.float64)
+        people = sorted({s.subject for s in self.samples if s.subject})
+        self._people = {subject: number for number, subject in enumerate(people)}
+        self.photos = photos
+        self.size = size
+        self.labels = tuple(labels)
+        self.subjects = subjects or {}
+        self.jitter = jitter
+        self.coarse = coarse
+        self._chances = age_chances(self.samples, balance_age) if balance_age else None
 
     def batch(self, count: int, rng: np.random.Generator) -> Batch:
         """`count` random faces, mirrored half the time, jittered and degraded."""
@@ -63,16 +79,18 @@ class AlignedFaces:
             if label == "subject":
                 numbers = [self.subjects.get(s.subject, -1) if s.subject else -1 for s in chosen]
                 targets[label] = torch.tensor(numbers)
-                targets["person"] = torch.tensor([int(s.subject) if s.subject else -1 for s in chosen])
+                targets["person"] = torch.tensor([self._people[s.subject] if s.subject else -1 for s in chosen])
             elif label == "embedding":
                 rows = [np.full(128, np.nan) if s.embedding is None else s.embedding for s in chosen]
                 targets[label] = torch.from_numpy(np.stack(rows)).float()
             else:
                 targets[label] = torch.tensor([getattr(s, label) for s in chosen])
+        if "age_sigma" in targets:
+            targets["age_sigma"] = targets["age_sigma"].nan_to_num(tasks.AGE_SIGMA)
         return targets
 
 
-def _age_chances(samples: Sequence[Sample], power: float) -> Array:
+def age_chances(samples: Sequence[Sample], power: float) -> Array:
     """Sampling chances ∝ (photos within about 3 years of this age)^-power: rare ages come up more often."""
     ages = np.array([s.age for s in samples])
     histogram = np.bincount(ages.astype(int), minlength=120).astype(float)

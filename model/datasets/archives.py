@@ -9,17 +9,19 @@ tasks are trained at once. Photos are read from disk as they are needed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from model import geometry, tasks
+from model import geometry
 from model import landmarks as markup
-from model.datasets import (
-    Array,
-    Sample,
+from model.datasets import Array, Sample, held_out
+from model.datasets.aligned import AlignedFaces
+from model.datasets.loaders import Batch, Loader, Turns
+from model.datasets.mixture import Data, validation_batches
+from model.datasets.readers import (
     adience,
     aflw,
     backgrounds,
@@ -27,20 +29,14 @@ from model.datasets import (
     celeba,
     fddb,
     fotw,
-    held_out,
     imdb_wiki,
     lap,
     manifest,
     morph,
     pts,
 )
-from model.datasets.aligned import AlignedFaces
-from model.datasets.augment import COARSE
-from model.datasets.loaders import Batch, Mixture
-from model.datasets.mixture import Data
-from model.datasets.regions import Regions, random_box, region_row
-from model.datasets.store import PhotoStore
-from model.datasets.stream import PhotoStream
+from model.datasets.regions import Regions
+from model.datasets.store import Photos, PhotoStream
 
 READERS: dict[str, Callable[[Path], list[Sample]]] = {
     "casia": casia.read,
@@ -87,45 +83,29 @@ class ArchivesConfig:
             raise ValueError(f"sets maps sub-networks {sorted(LABELS)} to archives {sorted(READERS)}, not {wrong}")
 
 
-class Turns(Mixture):
-    """Batches of the loaders in turn, in equal shares: number n is of loader n mod their number."""
+def archive_faces(
+    samples: Sequence[Sample],
+    photos: Photos,
+    size: int,
+    labels: Sequence[str],
+    subjects: dict[str, int] | None = None,
+    jitter: float = 1.0,
+) -> AlignedFaces:
+    """Return faces cut by whatever points their set marks; samples without the first label or enough points are out.
 
-    def batch(self, step: int) -> tuple[str, Batch]:
-        """Sub-network and batch of one number: depends on nothing but the seed and the number."""
-        rng = np.random.default_rng((self.seed, step))
-        name = list(self.loaders)[step % len(self.loaders)]
-        return name, self.loaders[name](self.batch_size, rng)
-
-
-class ArchiveFaces(AlignedFaces):
-    """Faces cut by whatever points their set marks: the seven of the alignment, or else all known but ears and chin."""
-
-    def __init__(
-        self,
-        samples: Sequence[Sample],
-        photos: PhotoStore,
-        size: int,
-        labels: Sequence[str],
-        subjects: dict[str, int] | None = None,
-        jitter: float = 1.0,
-        coarse: float = COARSE,
-    ) -> None:
-        points = [s.landmarks if s.landmarks is not None else np.full((markup.COUNT, 2), np.nan) for s in samples]
-        matrices = alignments(np.array(points, np.float32).reshape(-1, markup.COUNT, 2), size)
-        kept = [i for i in range(len(samples)) if np.isfinite(matrices[i]).all() and _labelled(samples[i], labels)]
-        if not kept:
-            sets = sorted({s.source for s in samples})
-            raise ValueError(f"{', '.join(sets)}: no sample with {labels[0]} and landmarks (python -m model.mark)")
-        self.samples = [samples[i] for i in kept]
-        self.photos, self.size, self.labels = photos, size, tuple(labels)
-        self.subjects, self.jitter, self.coarse = subjects or {}, jitter, coarse
-        self._matrices, self._chances = matrices[kept].astype(np.float64), None
-
-    def _targets(self, chosen: Sequence[Sample]) -> Batch:
-        targets = super()._targets(chosen)
-        if "age_sigma" in targets:
-            targets["age_sigma"] = targets["age_sigma"].nan_to_num(tasks.AGE_SIGMA)
-        return targets
+    These are the seven points of the alignment, or else all that are marked but ears and chin. Raises ValueError when
+    no sample is left.
+    """
+    points = [s.landmarks if s.landmarks is not None else np.full((markup.COUNT, 2), np.nan) for s in samples]
+    matrices = alignments(np.array(points, np.float32).reshape(-1, markup.COUNT, 2), size)
+    usable = [i for i in range(len(samples)) if np.isfinite(matrices[i]).all() and _labelled(samples[i], labels)]
+    if not usable:
+        sets = sorted({s.source for s in samples})
+        raise ValueError(
+            f"{', '.join(sets)}: no sample with {labels[0]} and landmarks (python -m model.tools.label_landmarks)"
+        )
+    chosen = [samples[i] for i in usable]
+    return AlignedFaces(chosen, photos, size, labels, subjects, jitter, matrices=matrices[usable])
 
 
 def _labelled(sample: Sample, labels: Sequence[str]) -> bool:
@@ -144,59 +124,28 @@ def alignments(points: Array, size: int) -> Array:
     for pattern in np.unique(known, axis=0):
         used = np.flatnonzero(pattern)
         if len(used) >= 3:
-            rows, chosen = np.flatnonzero((known == pattern).all(axis=1)), torch.from_numpy(used)
+            rows = np.flatnonzero((known == pattern).all(axis=1))
+            chosen = torch.from_numpy(used)
             source = torch.from_numpy(np.asarray(points[np.ix_(rows, used)], np.float32))
             matrices[rows] = geometry.similarity(source, canonical[chosen]).numpy()
     return matrices
 
 
-class ArchiveRegions(Regions):
-    """Regions of photos whose sets mark boxes: AFLW (points, visibility, pose too), FDDB (nothing else).
+def archive_regions(
+    samples: Sequence[Sample], backgrounds: Sequence[Sample], photos: Photos, size: int, negatives: float
+) -> Regions:
+    """Return regions of photos whose sets mark boxes: AFLW (points, visibility, pose too), FDDB (nothing else).
 
-    Negatives are of the backgrounds where there are any, else of photos in which one face is marked, off that face.
+    Negatives come from the backgrounds and from beside the face in photos with one marked face. Raises ValueError when
+    no sample has a box, or when there is no photo to take negatives from.
     """
-
-    def __init__(
-        self,
-        samples: Sequence[Sample],
-        backgrounds: Sequence[Sample],
-        photos: PhotoStore,
-        size: int,
-        negatives: float,
-    ) -> None:
-        self.samples = [_complete(s) for s in samples if s.box is not None]
-        if not self.samples:
-            raise ValueError("no sample with a box to cut regions from")
-        self.backgrounds, self.photos, self.size, self.negatives = list(backgrounds), photos, size, negatives
-        boxes = torch.from_numpy(np.stack([np.asarray(s.box, np.float32) for s in self.samples]))
-        self.boxes = geometry.square(boxes).numpy()
-        self.hard = []
-        self._safe = [i for i, s in enumerate(self.samples) if s.faces == 1]
-        self._chances = np.full(len(self.samples), 1 / len(self.samples))
-        if not self._safe and not self.backgrounds:
-            raise ValueError("no photo to take negatives from: all have several faces and there are no backgrounds")
-
-    def _negative(self, rng: np.random.Generator, plain: bool = False) -> Batch:
-        if self.backgrounds:
-            return super()._negative(rng, plain)
-        while True:
-            i = self._safe[int(rng.integers(len(self._safe)))]
-            photo = self.photos[self.samples[i]]
-            for _ in range(20):
-                box = random_box(photo, rng)
-                truth = torch.from_numpy(self.boxes[i][None])
-                if float(geometry.box_iou(torch.from_numpy(box)[None], truth)) < self.NEGATIVE:
-                    matrix = geometry.region_matrices(torch.from_numpy(box[None]), self.size)[0].double().numpy()
-                    crop = geometry.warp(photo, matrix, self.size)
-                    unmarked = np.full((markup.COUNT, 2), np.nan)
-                    return region_row(crop, 0.0, unmarked, unmarked[:, 0], np.full(3, np.nan))
-
-
-def _complete(sample: Sample) -> Sample:
-    """The sample with landmarks, NaN where it has none."""
-    if sample.landmarks is not None:
-        return sample
-    return replace(sample, landmarks=np.full((markup.COUNT, 2), np.nan, np.float32))
+    boxed = [s for s in samples if s.box is not None]
+    if not boxed:
+        raise ValueError("no sample with a box to cut regions from")
+    if not backgrounds and all(s.faces != 1 for s in boxed):
+        raise ValueError("no photo to take negatives from: all have several faces and there are no backgrounds")
+    boxes = torch.from_numpy(np.stack([np.asarray(s.box, np.float32) for s in boxed]))
+    return Regions(boxed, backgrounds, photos, size, negatives, boxes=geometry.square(boxes).numpy())
 
 
 def load(config: ArchivesConfig, size: int) -> Data:
@@ -206,26 +155,31 @@ def load(config: ArchivesConfig, size: int) -> Data:
     """
     if config.root is None:
         raise ValueError("archives need --data DIR, the folder that holds them")
-    root, photos = Path(config.root).expanduser(), PhotoStream()
+    root = Path(config.root).expanduser()
+    photos = PhotoStream()
     names = sorted({name for members in config.sets.values() for name in members})
     read = {name: _parts(READERS[name](_folder(root, name)), config) for name in names}
     empty = backgrounds.read(backgrounds.WALLPAPERS, Path(config.backgrounds)) if config.backgrounds else []
     people = {s.subject for name in config.sets.get("identity", ()) for s in read[name][0] if s.subject}
     numbers = {name: i for i, name in enumerate(sorted(people))}
 
-    loaders: dict[str, Callable[[int, np.random.Generator], Batch]] = {}
+    loaders: dict[str, Loader] = {}
     validation: dict[str, list[Batch]] = {}
     for network, members in config.sets.items():
         train, val = ([s for name in members for s in read[name][k]] for k in (0, 1))
         if network == "regions":
-            regions = ArchiveRegions(train, empty, photos, size, config.negatives)
+            regions = archive_regions(train, empty, photos, size, config.negatives)
             loaders[network] = regions.batch
-            checked = ArchiveRegions(val, empty, photos, size, config.negatives)
-            validation[network] = [*_chunks(checked, config), checked.exact_negatives(config.validation_size)]
+            checked = archive_regions(val, empty, photos, size, config.negatives)
+            validation[network] = [
+                *validation_batches(checked, config.validation_size),
+                checked.exact_negatives(config.validation_size),
+            ]
         else:
-            loaders[network] = ArchiveFaces(train, photos, size, LABELS[network], numbers).batch
-            validation[network] = _chunks(ArchiveFaces(val, photos, size, LABELS[network], numbers, 0.0), config)
-    return Data(Turns(loaders, {}, config.batch_size, config.seed), validation, len(numbers))
+            loaders[network] = archive_faces(train, photos, size, LABELS[network], numbers).batch
+            faces = archive_faces(val, photos, size, LABELS[network], numbers, jitter=0.0)
+            validation[network] = validation_batches(faces, config.validation_size)
+    return Data(Turns(loaders, config.batch_size, config.seed), validation, len(numbers))
 
 
 def _folder(root: Path, name: str) -> Path:
@@ -246,10 +200,3 @@ def _parts(samples: Sequence[Sample], config: ArchivesConfig) -> tuple[list[Samp
     val = [s for s in usable if held_out(f"validation {s.path.name}", HELD_OUT)] or list(usable[:1])
     chosen = {s.path for s in val}
     return [s for s in usable if s.path not in chosen], [s for s in usable if s.path in chosen]
-
-
-def _chunks(loader: AlignedFaces | Regions, config: ArchivesConfig, chunk: int = 64) -> list[Batch]:
-    """At most validation_size evenly spread samples, unchanged, in batches."""
-    total = len(loader.samples)
-    chosen = [int(i) for i in np.linspace(0, total - 1, min(config.validation_size, total))]
-    return [loader.exact(chosen[start : start + chunk]) for start in range(0, len(chosen), chunk)]

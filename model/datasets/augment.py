@@ -16,7 +16,8 @@ def jitter_matrix(size: int, rng: np.random.Generator, angle: float, scale: floa
     """Affine map [3, 3] of a size × size crop onto itself: normal rotation (degrees), log scale and shift (sides)."""
     radians = np.deg2rad(rng.normal(0, angle))
     factor = np.exp(rng.normal(0, scale))
-    cosine, sine = factor * np.cos(radians), factor * np.sin(radians)
+    cosine = factor * np.cos(radians)
+    sine = factor * np.sin(radians)
     linear = np.array([[cosine, -sine], [sine, cosine]])
     centre = np.array([size / 2, size / 2])
     matrix = np.eye(3)

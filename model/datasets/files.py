@@ -36,14 +36,14 @@ def rows(path: Path, source: str, separator: str | None = None) -> list[list[str
 
 def listing(folder: Path, source: str) -> list[str]:
     """Photos anywhere below a folder, relative to it, sorted. Raises FileNotFoundError when there are none."""
-    found = []
+    photos = []
     for parent, folders, names in os.walk(needed(folder, source)):
         folders.sort()
         place = Path(parent).relative_to(folder).as_posix()
-        found += [name if place == "." else f"{place}/{name}" for name in names if name.lower().endswith(PHOTOS)]
-    if not found:
+        photos += [name if place == "." else f"{place}/{name}" for name in names if name.lower().endswith(PHOTOS)]
+    if not photos:
         raise FileNotFoundError(f"data set {source}: no photo below {folder}")
-    return sorted(found)
+    return sorted(photos)
 
 
 def check(names: Iterable[str], folder: Path, source: str) -> None:

@@ -5,10 +5,9 @@ Each loader draws from one domain and yields only the labels that domain has: th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from queue import Queue
-from threading import Event, Thread
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -17,11 +16,38 @@ Batch = dict[str, Tensor]
 """'crops' uint8 [K, 3, S, S] and label tensors of length K."""
 
 
+Loader = Callable[[int, np.random.Generator], Batch]
+"""Draws a batch of so many samples of one domain."""
+
+
+class Batches(Protocol):
+    """A sequence of batches by number, with the name of each batch's domain."""
+
+    def batch(self, step: int) -> tuple[str, Batch]:
+        """Return the domain and the batch of one number: a function of the seed and the number alone."""
+        ...
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Batches of the loaders in turn, in equal shares: batch n is of loader n mod their number."""
+
+    loaders: dict[str, Loader]
+    batch_size: int
+    seed: int
+
+    def batch(self, step: int) -> tuple[str, Batch]:
+        """Return the domain and the batch of one number: a function of the seed and the number alone."""
+        rng = np.random.default_rng((self.seed, step))
+        name = list(self.loaders)[step % len(self.loaders)]
+        return name, self.loaders[name](self.batch_size, rng)
+
+
 @dataclass(frozen=True)
 class Mixture:
     """Loaders by name with the share of batches that each gets."""
 
-    loaders: dict[str, Callable[[int, np.random.Generator], Batch]]
+    loaders: dict[str, Loader]
     shares: dict[str, float]
     batch_size: int
     seed: int
@@ -33,33 +59,3 @@ class Mixture:
         shares = np.array([self.shares[name] for name in names])
         name = names[int(rng.choice(len(names), p=shares / shares.sum()))]
         return name, self.loaders[name](self.batch_size, rng)
-
-
-def prefetch(
-    make: Callable[[int], tuple[str, Batch]], first: int, last: int, depth: int = 3
-) -> Iterator[tuple[str, Batch]]:
-    """make(first) … make(last - 1) in order, made ahead by one thread; its exception is raised here."""
-    ready: Queue[tuple[str, Batch] | BaseException] = Queue(depth)
-    stop = Event()
-
-    def work() -> None:
-        for step in range(first, last):
-            if stop.is_set():
-                return
-            try:
-                ready.put(make(step))
-            except BaseException as error:  # noqa: BLE001 - handed over to the consumer
-                ready.put(error)
-                return
-
-    Thread(target=work, daemon=True).start()
-    try:
-        for _ in range(first, last):
-            item = ready.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        while not ready.empty():  # a full queue would hold the thread for ever
-            ready.get_nowait()

@@ -1,7 +1,7 @@
 """Landmarks, visibility, pose and boxes that a network found in an archive's photos: ROOT/marks.npz.
 
-The paper aligns the photos of sets without landmarks by HyperFace's (section III-C2, III-C5); `python -m model.mark`
-does the same with a checkpoint and writes this file.
+The paper aligns the photos of sets without landmarks by HyperFace's (section III-C2, III-C5);
+`python -m model.tools.label_landmarks` does the same with a checkpoint and writes this file.
 """
 
 from __future__ import annotations

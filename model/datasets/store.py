@@ -1,4 +1,4 @@
-"""Decoded photos of many samples in one memory-mapped file of the cache, so that training never waits for a decoder."""
+"""Photos by sample: decoded in one memory-mapped file of the cache, so that training never waits, or when asked for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import cv2
 import numpy as np
@@ -25,6 +25,24 @@ def read_photo(path: Path) -> Image:
     return cast(Image, image)
 
 
+class Photos(Protocol):
+    """Photos by sample, wherever they come from."""
+
+    def __getitem__(self, sample: Sample) -> Image:
+        """Return the sample's photo, uint8 [H, W, 3] RGB."""
+        ...
+
+
+class PhotoStream:
+    """Decode a photo whenever it is needed and keep nothing: for sets that no cache of decoded photos could hold.
+
+    Table I of the paper has 993,153. Raises ValueError naming a file that is not a photo.
+    """
+
+    def __getitem__(self, sample: Sample) -> Image:
+        return read_photo(sample.path)
+
+
 class PhotoStore:
     """Photos by sample: `store[sample]` is uint8 [H, W, 3] RGB, a view into the file.
 
@@ -34,7 +52,8 @@ class PhotoStore:
     def __init__(self, samples: Sequence[Sample]) -> None:
         key = hashlib.sha256("\n".join(f"{s.source}/{s.name}" for s in samples).encode()).hexdigest()[:16]
         folder = cache_dir() / "store"
-        self._index_path, self._data_path = folder / f"{key}.json", folder / f"{key}.bin"
+        self._index_path = folder / f"{key}.json"
+        self._data_path = folder / f"{key}.bin"
         if not self._index_path.is_file():
             folder.mkdir(parents=True, exist_ok=True)
             self._build(samples)

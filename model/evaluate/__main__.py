@@ -12,28 +12,29 @@ from types import ModuleType
 
 from model.checkpoint import CheckpointError
 from model.evaluate import (
-    aflw,
-    afw,
+    age_ranges,
     celeba,
     celeba_attributes,
+    clusters,
+    covered,
     detection,
-    fddb,
-    fgnet,
-    fotw,
     groups,
+    harmed,
     helen,
-    ijba,
-    lap,
     lfw,
     mtfl,
-    pascal,
+    people,
     pose,
+    profiles,
     report,
     utkface,
+    visibility,
 )
+from model.evaluate.paper import aflw, afw, fddb, fgnet, fotw, ijba, lap, pascal
 from model.evaluate.result import Result, results_rows
 from model.evaluate.run import Run
-from model.pipeline import Analyzer, AnalyzerConfig
+from model.runtime.engines import DTYPES, ENGINES
+from model.runtime.pipeline import Analyzer, AnalyzerConfig
 
 _MODULES = {
     "lfw": lfw,
@@ -44,6 +45,7 @@ _MODULES = {
     "pose": pose,
     "detection": detection,
     "groups": groups,
+    "people": people,
 }
 _PAPER_MODULES = {
     "afw": afw,
@@ -56,15 +58,21 @@ _PAPER_MODULES = {
     "fgnet": fgnet,
     "ijba": ijba,
 }
+_MADE_MODULES = {"profiles": profiles, "harmed": harmed, "covered": covered, "visibility": visibility}
+_IDENTITY_MODULES = {"clusters": clusters, "age-ranges": age_ranges}
 PROTOCOLS: dict[str, Callable[[Run], Result]] = {name: module.evaluate for name, module in _MODULES.items()}
 """On the data sets of the project's cache: `all`."""
+MADE: dict[str, Callable[[Run], Result]] = {name: module.evaluate for name, module in _MADE_MODULES.items()}
+"""On photos that were made or harmed for it: by name alone."""
+IDENTITY: dict[str, Callable[[Run], Result]] = {name: module.evaluate for name, module in _IDENTITY_MODULES.items()}
+"""What a checkpoint's calibration and age ranges promise: by name alone, since not every checkpoint has them."""
 PAPER: dict[str, Callable[[Run], Result]] = {name: module.evaluate for name, module in _PAPER_MODULES.items()}
 """The paper's, on the original archives: DIR/<set>/ of --data."""
 REPORT = Path("report.html")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the parser of the command line."""
     arguments = argparse.ArgumentParser(
         prog="python -m model.evaluate",
         description="Evaluate a checkpoint on the test parts of the data sets.",
@@ -73,6 +81,10 @@ def parser() -> argparse.ArgumentParser:
                 "protocols:",
                 *_titles(_MODULES),
                 "  all        all of these",
+                "\non photos made for it, by name alone:",
+                *_titles(_MADE_MODULES),
+                "\nof the calibrated checkpoint, by name alone:",
+                *_titles(_IDENTITY_MODULES),
                 "\nof the paper, on the archives as their authors give them out:",
                 *_titles(_PAPER_MODULES),
                 "\n  report     every protocol whose data --data holds, beside the paper's figures: one HTML page",
@@ -81,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = arguments.add_argument
-    add("protocol", nargs="+", choices=[*PROTOCOLS, *PAPER, "all", "report"], metavar="PROTOCOL")
+    add("protocol", nargs="+", choices=[*PROTOCOLS, *MADE, *IDENTITY, *PAPER, "all", "report"], metavar="PROTOCOL")
     add("--weights", type=Path, help="checkpoint (default: the shipped one)")
     add("--folds", type=Path, metavar="DIR", help="fddb: a checkpoint for each fold, DIR/fold-01.safetensors …")
     add("--data", type=Path, help="folder of unpacked data sets, DIR/<set>/ (default: FACE_CACHE_DIR/data)")
@@ -90,7 +102,8 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=Path, default=REPORT, metavar="FILE", help="report: the page (default: %(default)s)")
     add("--limit", type=int, metavar="N", help="a quick look: only N samples of each set, evenly spread")
     add("--device", default="cpu", help="cpu, cuda:0 (default: %(default)s)")
-    add("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    add("--dtype", default="auto", choices=list(DTYPES))
+    add("--engine", default="auto", choices=list(ENGINES), help="what runs the network (default: as the service)")
     add("--proposals", default="dense", choices=["dense", "selective-search"])
     add("--no-refine", action="store_true", help="without Iterative Region Proposals")
     add("--no-medians", action="store_true", help="L-NMS without its medians: each face is its best detection")
@@ -109,15 +122,18 @@ def main(words: Sequence[str] | None = None) -> int:
         return 2
     try:
         where = (chosen.weights, chosen.device, chosen.dtype, chosen.proposals)
-        analyzer = Analyzer(AnalyzerConfig(*where, refine=not chosen.no_refine, medians=not chosen.no_medians))
+        config = AnalyzerConfig(
+            *where, refine=not chosen.no_refine, medians=not chosen.no_medians, engine=chosen.engine
+        )
+        analyzer = Analyzer(config)
         run = Run(analyzer, chosen.data, chosen.limit, chosen.folds)
         if "report" in chosen.protocol:
             return write_report(run, chosen, sys.argv[1:] if words is None else words)
-        known = PROTOCOLS | PAPER
+        protocols = PROTOCOLS | MADE | IDENTITY | PAPER
         names = [n for word in chosen.protocol for n in (PROTOCOLS if word == "all" else [word])]
         results = []
         for name in dict.fromkeys(names):
-            results.append(known[name](run))
+            results.append(protocols[name](run))
             print(results[-1].text(), end="\n\n", flush=True)
             save(results, analyzer, chosen)
     except (FileNotFoundError, CheckpointError, ValueError) as error:
@@ -130,7 +146,8 @@ def main(words: Sequence[str] | None = None) -> int:
 def write_report(run: Run, chosen: argparse.Namespace, words: Sequence[str]) -> int:
     """Writes the page; 0 also where some data are missing, 1 when no protocol has any."""
     outcomes = report.gather(run, PAPER | PROTOCOLS, lambda name: command(name, chosen))
-    model, info = run.analyzer.digest, run.analyzer.info
+    model = run.analyzer.digest
+    info = run.analyzer.info
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     chosen.out.write_text(report.page(outcomes, model, info, today(), report.whole_command(words)), encoding="utf-8")
     results = [outcome.result for outcome in outcomes.values() if outcome.result is not None]
@@ -146,7 +163,8 @@ def command(protocol: str, chosen: argparse.Namespace) -> str:
         ("--folds", chosen.folds if protocol == "fddb" else None, None),
         ("--limit", chosen.limit, None),
         ("--device", chosen.device, "cpu"),
-        ("--dtype", chosen.dtype, "float32"),
+        ("--dtype", chosen.dtype, "auto"),
+        ("--engine", chosen.engine, "auto"),
     ]
     options.append(("--proposals", chosen.proposals, "dense"))
     changed = [f"{name} {value}" for name, value, default in options if value != default]
@@ -167,7 +185,7 @@ def save(results: Sequence[Result], analyzer: Analyzer, chosen: argparse.Namespa
 
 
 def today() -> str:
-    """The date, UTC."""
+    """Return today's date in UTC, YYYY-MM-DD."""
     return datetime.datetime.now(tz=datetime.UTC).date().isoformat()
 
 

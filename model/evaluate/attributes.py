@@ -20,10 +20,10 @@ def score(protocol: str, answers: Sequence[regions.Answer | None], samples: Sequ
     for name, label in (("gender", "female"), ("smile", "smile")):
         truth = np.array([getattr(s, label) for s in samples], np.float64)
         guess = np.array([np.nan if a is None else getattr(a, label) for a in answers], np.float64)
-        known = np.isfinite(truth)
+        labelled = np.isfinite(truth)
         right = np.isfinite(guess) & ((guess > 0.5) == (truth == 1))
-        figures.append(Figure(f"{name}_accuracy", 100 * float(right[known].mean()) if known.any() else np.nan))
-        figures.append(Figure(f"{name}_faces", int(known.sum()), "faces"))
+        figures.append(Figure(f"{name}_accuracy", 100 * float(right[labelled].mean()) if labelled.any() else np.nan))
+        figures.append(Figure(f"{name}_faces", int(labelled.sum()), "faces"))
     if not any(f.value for f in figures if f.unit == "faces"):
         raise ValueError(f"{protocol}: no face has a label")
     missed = Figure("faces_without_proposal", sum(a is None for a in answers), "faces")

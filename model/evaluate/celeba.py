@@ -18,29 +18,31 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from model import geometry, tpe
-from model.datasets import Sample, celeba, shared_dir
+from model import geometry
+from model.datasets import Sample, shared_dir
+from model.datasets.readers import celeba
 from model.datasets.store import read_photo
 from model.evaluate import metrics
 from model.evaluate.result import Figure, Plot, Result
 from model.evaluate.run import Analysed, Run
+from model.identity.projection import LearnedProjection
 from model.network import EMBEDDING, PRESETS, AllInOne
-from model.trunk import load_teacher
+from model.teacher import load_teacher
 
 FAR = (1e-4, 1e-3, 1e-2)
 Rates = list[tuple[float, float]]
 
 
 def test_samples(run: Run) -> list[Sample]:
-    """The official test partition."""
+    """Return the samples of the official test partition."""
     return [s for s in celeba.read("celeba_wild", run.root("celeba_wild")) if s.split == "test"]
 
 
 def evaluate(run: Run) -> Result:
-    """Raises FileNotFoundError without `celeba_wild`."""
+    """Run the protocol. Raises FileNotFoundError without the photos of `celeba_wild`."""
     photos = run.analyse(run.some(test_samples(run)), "celeba")
     path = shared_dir() / "data" / "teacher" / "dlib_resnet.npz"
-    return score(photos, run.embedding, teach(photos, path) if path.is_file() else None)
+    return score(photos, run.projection, teach(photos, path) if path.is_file() else None)
 
 
 @torch.inference_mode()
@@ -48,11 +50,14 @@ def teach(photos: Sequence[Analysed], path: Path) -> metrics.Floats:
     """The identity teacher's descriptors [N, 128] of the main faces, chip and mirror as ours; 0 without a face."""
     network = AllInOne(PRESETS["residual"]).eval()
     load_teacher(network, path)
-    size, rows = network.config.input_size, np.zeros((len(photos), EMBEDDING))
+    size = network.config.input_size
+    rows = np.zeros((len(photos), EMBEDDING))
     for row, photo in zip(rows, photos, strict=True):
         face = photo.main_face()
         if face is not None:
-            matrices = geometry.alignment_matrices(photo.faces.landmarks[[face]], size)
+            matrices = geometry.alignment_matrices(
+                torch.from_numpy(photo.faces.landmarks[[face]]), size, network.config.frame
+            )
             chip = geometry.crop([read_photo(photo.sample.path)], torch.zeros(1, dtype=torch.int64), matrices, size)
             views = network(torch.cat([chip, chip.flip(3)]), ["embedding"])["embedding"]
             row[:] = F.normalize(F.normalize(views, dim=1).mean(dim=0), dim=0).numpy()
@@ -61,55 +66,56 @@ def teach(photos: Sequence[Analysed], path: Path) -> metrics.Floats:
 
 def score(
     photos: Sequence[Analysed],
-    embedding: tpe.Embedding | None = None,
+    projection: LearnedProjection | None = None,
     teacher: metrics.Floats | None = None,
 ) -> Result:
     """The protocol on what was found."""
     chosen = [photo.main_face() for photo in photos]
-    found = np.array([face is not None for face in chosen])
+    detected = np.array([face is not None for face in chosen])
 
     def column(name: str) -> metrics.Floats:
         pairs = zip(photos, chosen, strict=True)
         return np.array([np.nan if f is None else float(getattr(p.faces, name)[f]) for p, f in pairs])
 
-    gender = found & ((column("female") > 0.5) == (np.array([p.sample.female for p in photos]) == 1))
-    smile = found & ((column("smile") > 0.5) == (np.array([p.sample.smile for p in photos]) == 1))
+    gender = detected & ((column("female") > 0.5) == (np.array([p.sample.female for p in photos]) == 1))
+    smile = detected & ((column("smile") > 0.5) == (np.array([p.sample.smile for p in photos]) == 1))
     figures = [
         Figure("gender_accuracy", 100 * float(gender.mean())),
         Figure("smile_accuracy", 100 * float(smile.mean())),
-        Figure("photos_without_face", int((~found).sum()), "photos"),
+        Figure("photos_without_face", int((~detected).sum()), "photos"),
     ]
     descriptors = np.stack(
-        [np.zeros(512) if f is None else p.faces.descriptor[f].numpy() for p, f in zip(photos, chosen, strict=True)]
+        [np.zeros(512) if f is None else p.faces.descriptor[f] for p, f in zip(photos, chosen, strict=True)]
     )
-    verification, plot = _verification(photos, descriptors, found, embedding, teacher)
+    verification, plot = _verification(photos, descriptors, detected, projection, teacher)
     return Result("celeba", len(photos), (*figures, *verification), plots=(plot,) if plot.lines else ())
 
 
 def _verification(
     photos: Sequence[Analysed],
     descriptors: metrics.Floats,
-    found: metrics.Flags,
-    embedding: tpe.Embedding | None,
+    detected: metrics.Flags,
+    projection: LearnedProjection | None,
     network: metrics.Floats | None,
 ) -> tuple[list[Figure], Plot]:
     subjects = np.unique([str(p.sample.subject) for p in photos], return_inverse=True)[1]
     taught = np.array([p.sample.embedding is not None for p in photos])
     everyone = np.ones(len(photos), bool)
-    columns = {"": (descriptors, found, everyone)}
-    if embedding is not None:
-        projected = embedding.project_unit(descriptors)
-        columns |= {"tpe_": (projected, found, everyone), "same_photos_tpe_": (projected, found, taught)}
+    columns = {"": (descriptors, detected, everyone)}
+    if projection is not None:
+        projected = projection.project_unit(descriptors)
+        columns |= {"tpe_": (projected, detected, everyone), "same_photos_tpe_": (projected, detected, taught)}
     if network is not None:
-        columns |= {"teacher_network_": (network, found, everyone)}
-        columns |= {"same_photos_teacher_network_": (network, found, taught)}
+        columns |= {"teacher_network_": (network, detected, everyone)}
+        columns |= {"same_photos_teacher_network_": (network, detected, taught)}
     if taught.any():
         teacher = np.stack([p.sample.embedding for p in photos if p.sample.embedding is not None]).astype(np.float64)
         teacher /= np.linalg.norm(teacher, axis=1, keepdims=True)
         every = np.zeros((len(photos), teacher.shape[1]))
         every[taught] = teacher
-        columns |= {"same_photos_": (descriptors, found, taught), "teacher_": (every, taught, taught)}
-    figures, lines = [], {}
+        columns |= {"same_photos_": (descriptors, detected, taught), "teacher_": (every, taught, taught)}
+    figures = []
+    lines = {}
     for name, (vectors, present, chosen) in columns.items():
         scores, genuine = metrics.all_pairs(vectors[chosen], subjects[chosen], present[chosen])
         if genuine.all() or not genuine.any():  # a quick look at a few photos

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.datasets import Sample, celeba
+from model.datasets import Sample
+from model.datasets.readers import celeba
 from model.evaluate import attributes, regions
 from model.evaluate.result import Result
 from model.evaluate.run import Run

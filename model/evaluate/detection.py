@@ -18,11 +18,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from model.datasets import backgrounds
+from model.datasets.readers import backgrounds
 from model.evaluate import celeba, helen, metrics
 from model.evaluate.result import Figure, Plot, Result, Table
 from model.evaluate.run import Analysed, Run, reference_box
-from model.pipeline import LOW_SCORE
+from model.runtime.pipeline import LOW_SCORE
 
 NEGATIVES = ("negatives", "negatives_objects")
 RATES = ((0.05, 0.1), (0.01, 0.03))
@@ -86,15 +86,17 @@ class _Judged:
 
 
 def _judge(name: str, photos: Sequence[Analysed]) -> _Judged:
-    scores, verdicts, faces = [], [], 0
+    scores = []
+    verdicts = []
+    faces = 0
     for photo in photos:
         box = reference_box(photo.sample)
         if box is None and name not in NEGATIVES:
             continue
         truth = np.zeros((0, 4)) if box is None else box
         extras = name == "helen" or photo.sample.faces > 1
-        scores.append(photo.faces.scores.numpy())
-        verdicts.append(metrics.match(photo.faces.boxes.numpy(), scores[-1], truth, extras))
+        scores.append(photo.faces.scores)
+        verdicts.append(metrics.match(photo.faces.boxes, scores[-1], truth, extras))
         faces += len(truth)
     return _Judged(scores, verdicts, faces)
 

@@ -14,8 +14,10 @@ def ellipse_polygon(ellipse: Floats, corners: int = CORNERS) -> Floats:
     """Polygon [corners, 2], counter-clockwise for y upwards, of an ellipse [5]: radii, angle in radians, centre."""
     first, second, angle, x, y = ellipse
     turn = np.linspace(0, 2 * np.pi, corners, endpoint=False)
-    along, across = first * np.cos(turn), second * np.sin(turn)
-    cosine, sine = np.cos(angle), np.sin(angle)
+    along = first * np.cos(turn)
+    across = second * np.sin(turn)
+    cosine = np.cos(angle)
+    sine = np.sin(angle)
     return np.stack([along * cosine - across * sine + x, along * sine + across * cosine + y], axis=1)
 
 
@@ -42,7 +44,8 @@ def clip(polygon: Floats, window: Floats) -> Floats:
         side = edge[0] * (polygon[:, 1] - start[1]) - edge[1] * (polygon[:, 0] - start[0])
         if (side >= 0).all():
             continue
-        following, next_side = np.roll(polygon, -1, axis=0), np.roll(side, -1)
+        following = np.roll(polygon, -1, axis=0)
+        next_side = np.roll(side, -1)
         inside = side >= 0
         crossing = inside != (next_side >= 0)
         along = side / np.where(crossing, side - next_side, 1.0)

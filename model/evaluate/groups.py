@@ -1,10 +1,10 @@
 """Where it fails and what its scores are worth: errors by yaw, face size and sharpness, and calibration.
 
 UTKFace's test folder for age and gender, CelebA's test part for gender and smile; found faces only (main_face). Yaw
-is the network's own estimate, size the shorter side of its box, sharpness model.quality's factor: nobody labelled
-them. Calibration: photos in ten equal bins of the score; the expected calibration error is the mean distance, weighted
-by photos, of a bin's mean score from its share of positives (Guo et al. 2017). The error of an age is given by the age
-that was answered, since that is what a caller knows.
+is the network's own estimate, size the shorter side of its box, sharpness the factor of model.runtime.quality: nobody
+labelled them. Calibration: photos in ten equal bins of the score; the expected calibration error is the mean distance,
+weighted by photos, of a bin's mean score from its share of positives (Guo et al. 2017). The error of an age
+is given by the age that was answered, since that is what a caller knows.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from model import quality
 from model.datasets.store import read_photo
 from model.evaluate import celeba, metrics, utkface
 from model.evaluate.result import Figure, Plot, Result, Row, Table
 from model.evaluate.run import Analysed, Run
+from model.runtime import quality
 
 YAW = (0, 15, 30, 45, 180)
 SIDE = (0, 40, 80, 120, 160, 10_000)
@@ -43,10 +43,11 @@ def columns(photos: Sequence[Analysed]) -> Columns:
         face = photo.main_face()
         if face is None:
             continue
-        one, sample = photo.faces[[face]], photo.sample
+        one = photo.faces[[face]]
+        sample = photo.sample
         sharpness = quality.assess(read_photo(sample.path), one)[0].sharpness
         side = float((one.boxes[0, 2:] - one.boxes[0, :2]).min())
-        answers = (float(one.age), float(one.female), float(one.smile))
+        answers = (float(one.age[0]), float(one.female[0]), float(one.smile[0]))
         rows.append((abs(float(one.pose[0, 2])), side, sharpness, *answers, sample.age, sample.female, sample.smile))
     names = ("yaw", "side", "sharpness", "age", "female", "smile", "true_age", "true_female", "true_smile")
     return dict(zip(names, np.array(rows, dtype=float).reshape(-1, len(names)).T, strict=True))
@@ -65,7 +66,8 @@ def score(aged: Columns, smiling: Columns) -> Result:
         header = (title, "photos", "gender %", "smile %")
         tables.append(Table(f"CelebA by {title}", header, _rows(smiling, column, edges, unit, _gender, _smile)))
     tables.append(_expected_age_error(aged))
-    reliability, figures = {}, []
+    reliability = {}
+    figures = []
     for name, found, task in (
         ("gender, UTKFace", aged, "female"),
         ("gender, CelebA", smiling, "female"),

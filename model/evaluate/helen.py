@@ -15,7 +15,8 @@ from dataclasses import replace
 import numpy as np
 
 from model import landmarks as markup
-from model.datasets import Sample, helen
+from model.datasets import Sample
+from model.datasets.readers import helen
 from model.evaluate import metrics
 from model.evaluate.result import Figure, Plot, Result, Table
 from model.evaluate.run import Analysed, Run, reference_box
@@ -31,7 +32,7 @@ def test_samples(run: Run) -> list[Sample]:
 
 
 def evaluate(run: Run) -> Result:
-    """Raises FileNotFoundError without `helen`."""
+    """Run the protocol. Raises FileNotFoundError without the photos of `helen`."""
     return score(run.analyse(run.some(test_samples(run)), "helen"))
 
 
@@ -40,13 +41,14 @@ def score(photos: Sequence[Analysed]) -> Result:
     faces = [(p, face) for p in photos if (face := p.marked_face()) is not None]
     missed = len(photos) - len(faces)
     if faces:
-        points = np.stack([p.faces.landmarks[f].numpy() for p, f in faces])
+        points = np.stack([p.faces.landmarks[f] for p, f in faces])
         truth = np.stack([np.asarray(p.sample.landmarks) for p, _ in faces])
         boxes = np.concatenate([box for p, _ in faces if (box := reference_box(p.sample)) is not None])
         errors = metrics.normalised_mean_error(points, truth, COUNTED, boxes)
         by_point = np.linalg.norm(points - truth, axis=-1) / np.sqrt(metrics.box_areas(boxes))[:, None]
     else:
-        errors, by_point = np.zeros(0), np.full((1, markup.COUNT), np.nan)
+        errors = np.zeros(0)
+        by_point = np.full((1, markup.COUNT), np.nan)
     curve = metrics.cumulative(errors, LIMITS, len(photos))
     figures = (
         Figure("nme", 100 * float(errors.mean()) if faces else np.nan),

@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from model import tpe
-from model.datasets.lfw import Pair, read_pairs
+from model.datasets.readers.lfw import Pair, read_pairs
 from model.evaluate import metrics
 from model.evaluate.result import Figure, Plot, Result, Table
 from model.evaluate.run import Analysed, Run
+from model.identity.projection import LearnedProjection
 
 FAR = (1e-3, 1e-2, 1e-1)
 
@@ -28,16 +28,16 @@ def evaluate(run: Run) -> Result:
     original = run.data is not None and (run.data / "lfw").is_dir() and not (run.data / "lfw_pairs").is_dir()
     pairs = run.some(read_pairs(run.root("lfw" if original else "lfw_pairs")))
     samples = {s.name: s for pair in pairs for s in (pair.first, pair.second)}
-    return score(pairs, run.analyse(list(samples.values()), "lfw"), run.embedding)
+    return score(pairs, run.analyse(list(samples.values()), "lfw"), run.projection)
 
 
-def score(pairs: Sequence[Pair], photos: Sequence[Analysed], embedding: tpe.Embedding | None = None) -> Result:
+def score(pairs: Sequence[Pair], photos: Sequence[Analysed], projection: LearnedProjection | None = None) -> Result:
     """The protocol on what was found in the pairs' photos."""
     descriptors = {}
     for photo in photos:
         face = photo.main_face()
         if face is not None:
-            descriptors[photo.sample.name] = photo.faces.descriptor[face].numpy()
+            descriptors[photo.sample.name] = photo.faces.descriptor[face]
     scores = _similarities(pairs, descriptors)
     genuine = np.array([p.genuine for p in pairs])
     folds = np.array([p.fold for p in pairs])
@@ -45,22 +45,15 @@ def score(pairs: Sequence[Pair], photos: Sequence[Analysed], embedding: tpe.Embe
     accuracies, thresholds = metrics.fold_accuracies(scores, genuine, folds)
     far, tar, _ = metrics.roc(scores, genuine)
     rates = metrics.tar_at_far(scores, genuine, FAR)
-    projected: tuple[Figure, ...] = ()
-    if embedding is not None:
-        units = {name: embedding.project_unit(vector[None])[0] for name, vector in descriptors.items()}
-        others = _similarities(pairs, units)
-        best = 100 * float(metrics.fold_accuracies(others, genuine, folds)[0].mean())
-        rate = 100 * float(metrics.tar_at_far(others, genuine, (1e-3,))[0])
-        projected = (Figure("tpe_accuracy", best), Figure("tpe_tar_at_far_0.001", rate))
-    lost = sum(p.first.name not in descriptors or p.second.name not in descriptors for p in pairs)
+    undescribed = sum(p.first.name not in descriptors or p.second.name not in descriptors for p in pairs)
     figures = (
         Figure("accuracy", 100 * float(accuracies.mean())),
         Figure("accuracy_std", 100 * float(accuracies.std())),
         *(Figure(f"tar_at_far_{limit:g}", 100 * float(rate)) for limit, rate in zip(FAR, rates, strict=True)),
         Figure("auc", 100 * metrics.area_under_roc(scores, genuine)),
-        *projected,
+        *(_projected(pairs, descriptors, projection) if projection is not None else ()),
         Figure("photos_without_face", len(photos) - len(descriptors), "photos"),
-        Figure("pairs_without_face", lost, "pairs"),
+        Figure("pairs_without_face", undescribed, "pairs"),
     )
     rows = [
         (int(fold), 100 * float(accuracy), float(threshold))
@@ -73,6 +66,19 @@ def score(pairs: Sequence[Pair], photos: Sequence[Analysed], embedding: tpe.Embe
         (Table("Folds", ("fold", "accuracy %", "threshold"), rows),),
         (Plot("roc", "false accept rate", "true accept rate", {"all pairs": (far, tar)}, log_x=True),),
     )
+
+
+def _projected(
+    pairs: Sequence[Pair], descriptors: Mapping[str, metrics.Floats], projection: LearnedProjection
+) -> tuple[Figure, ...]:
+    """Return the figures of the projected descriptors' cosine."""
+    units = {name: projection.project_unit(vector[None])[0] for name, vector in descriptors.items()}
+    scores = _similarities(pairs, units)
+    genuine = np.array([p.genuine for p in pairs])
+    folds = np.array([p.fold for p in pairs])
+    accuracy = 100 * float(metrics.fold_accuracies(scores, genuine, folds)[0].mean())
+    rate = 100 * float(metrics.tar_at_far(scores, genuine, (1e-3,))[0])
+    return Figure("tpe_accuracy", accuracy), Figure("tpe_tar_at_far_0.001", rate)
 
 
 def _similarities(pairs: Sequence[Pair], vectors: Mapping[str, metrics.Floats]) -> metrics.Floats:

@@ -15,7 +15,7 @@ from model.datasets.photo import Photo
 from model.evaluate import metrics
 from model.evaluate.result import Figure, Plot
 from model.evaluate.run import Run
-from model.pipeline import LOW_SCORE
+from model.runtime.pipeline import LOW_SCORE
 
 Found = tuple[metrics.Floats, metrics.Floats]
 """Boxes [N, 4] and scores [N] found in a photo."""
@@ -24,7 +24,7 @@ Found = tuple[metrics.Floats, metrics.Floats]
 def detect(run: Run, photos: Sequence[Photo], title: str) -> list[Found]:
     """What the Analyzer finds in each photo, from LOW_SCORE up: below it nothing is refined."""
     analysed = run.analyse([photo.sample for photo in photos], title, min_score=LOW_SCORE)
-    return [(a.faces.boxes.numpy(), a.faces.scores.numpy()) for a in analysed]
+    return [(a.faces.boxes, a.faces.scores) for a in analysed]
 
 
 def match(found: Found, photo: Photo, threshold: float = 0.5) -> metrics.Integers:
@@ -33,7 +33,8 @@ def match(found: Found, photo: Photo, threshold: float = 0.5) -> metrics.Integer
     verdicts = np.zeros(len(boxes), dtype=np.int64)
     if not len(photo.boxes) or not len(boxes):
         return verdicts
-    overlaps, taken = metrics.iou(boxes, photo.boxes), np.zeros(len(photo.boxes), bool)
+    overlaps = metrics.iou(boxes, photo.boxes)
+    taken = np.zeros(len(photo.boxes), bool)
     for index in np.argsort(-np.asarray(scores), kind="stable"):
         best = int(overlaps[index].argmax())
         if overlaps[index, best] >= threshold:

@@ -31,13 +31,16 @@ def roc(scores: Floats, genuine: Flags) -> tuple[Floats, Floats, Floats]:
     Starts at (0, 0, inf) and ends at (1, 1, lowest score); equal scores are accepted together. Raises ValueError
     without a genuine or without an impostor pair.
     """
-    scores, genuine = np.asarray(scores, dtype=np.float64), np.asarray(genuine, dtype=bool)
+    scores = np.asarray(scores, dtype=np.float64)
+    genuine = np.asarray(genuine, dtype=bool)
     if genuine.all() or not genuine.any():
         raise ValueError("verification needs genuine and impostor pairs")
     order = np.argsort(-scores, kind="stable")
-    ranked, mates = scores[order], genuine[order]
+    ranked = scores[order]
+    mates = genuine[order]
     last = np.diff(ranked, append=-np.inf) != 0  # the last pair of each run of equal scores
-    true_accepts, accepts = np.cumsum(mates)[last], np.flatnonzero(last) + 1
+    true_accepts = np.cumsum(mates)[last]
+    accepts = np.flatnonzero(last) + 1
     far = (accepts - true_accepts) / (~genuine).sum()
     tar = true_accepts / genuine.sum()
     return np.append(0.0, far), np.append(0.0, tar), np.append(np.inf, ranked[last])
@@ -57,7 +60,8 @@ def area_under_roc(scores: Floats, genuine: Flags) -> float:
 
 def best_threshold(scores: Floats, genuine: Flags) -> float:
     """The threshold of the highest accuracy, midway to the next lower score; the first such from above."""
-    scores, genuine = np.asarray(scores, dtype=np.float64), np.asarray(genuine, dtype=bool)
+    scores = np.asarray(scores, dtype=np.float64)
+    genuine = np.asarray(genuine, dtype=bool)
     far, tar, thresholds = roc(scores, genuine)
     right = tar * genuine.sum() + (1 - far) * (~genuine).sum()
     best = int(np.argmax(right))
@@ -89,7 +93,8 @@ def all_pairs(descriptors: Floats, subjects: Integers, found: Flags) -> tuple[Fl
 
 def intersections(first: Floats, second: Floats) -> Floats:
     """Common areas [N, M] of xyxy boxes [N, 4] and [M, 4]."""
-    first, second = first.reshape(-1, 1, 4), second.reshape(1, -1, 4)
+    first = first.reshape(-1, 1, 4)
+    second = second.reshape(1, -1, 4)
     sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
     return np.asarray(np.clip(sides, 0, None).prod(axis=-1))
 
@@ -122,7 +127,8 @@ def match(boxes: Floats, scores: Floats, truth: Floats, extras: bool = False, th
     verdicts = np.zeros(len(boxes), dtype=np.int64)
     if extras:
         verdicts[share_inside(boxes, truth).max(axis=1, initial=0) < 0.5] = IGNORED
-    overlaps, taken = iou(boxes, truth), np.zeros(len(truth), dtype=bool)
+    overlaps = iou(boxes, truth)
+    taken = np.zeros(len(truth), dtype=bool)
     if not len(truth):
         return verdicts
     for index in np.argsort(-np.asarray(scores), kind="stable"):
@@ -153,10 +159,12 @@ def precision_recall(scores: Floats, verdicts: Integers, faces: int) -> Precisio
     if faces < 1:
         raise ValueError("recall needs at least one marked face")
     counted = verdicts != IGNORED
-    scores, verdicts = scores[counted], verdicts[counted]
+    scores = scores[counted]
+    verdicts = verdicts[counted]
     order = np.argsort(-scores, kind="stable")
     last = np.diff(scores[order], append=-np.inf) != 0
-    right, detections = np.cumsum(verdicts[order] == 1)[last], np.flatnonzero(last) + 1
+    right = np.cumsum(verdicts[order] == 1)[last]
+    detections = np.flatnonzero(last) + 1
     return PrecisionRecall(right / detections, right / faces, scores[order][last])
 
 

@@ -10,19 +10,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.datasets import Sample, mtfl
+from model.datasets import Sample
+from model.datasets.readers import mtfl
 from model.evaluate.result import Figure, Result
 from model.evaluate.run import Analysed, Run
 
 
 def validation_samples(run: Run) -> list[Sample]:
     """The validation part, as far as the marked face has all its landmarks."""
-    kept = [s for s in mtfl.read(run.root("mtfl_net")) if s.split == "val" and s.landmarks is not None]
-    return [s for s in kept if np.isfinite(np.asarray(s.landmarks)).all()]
+    validation = [s for s in mtfl.read(run.root("mtfl_net")) if s.split == "val" and s.landmarks is not None]
+    return [s for s in validation if np.isfinite(np.asarray(s.landmarks)).all()]
 
 
 def evaluate(run: Run) -> Result:
-    """Raises FileNotFoundError without `mtfl_net`."""
+    """Run the protocol. Raises FileNotFoundError without the photos of `mtfl_net`."""
     return score(run.analyse(run.some(validation_samples(run)), "mtfl"))
 
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from model.datasets import mtfl
+from model.datasets.readers import mtfl
 from model.evaluate import celeba, helen, metrics, utkface
 from model.evaluate.result import Figure, Result, Row, Table
 from model.evaluate.run import Analysed, Run
@@ -42,21 +42,21 @@ def score(photos: Sequence[Analysed], classed: Sequence[Analysed]) -> Result:
     chosen = [p.marked_face() for p in labelled]
     truth = np.array([p.sample.pose for p in labelled]).reshape(-1, 3)
     pose = np.array(
-        [np.full(3, np.nan) if f is None else p.faces.pose[f].numpy() for p, f in zip(labelled, chosen, strict=True)]
+        [np.full(3, np.nan) if f is None else p.faces.pose[f] for p, f in zip(labelled, chosen, strict=True)]
     ).reshape(-1, 3)
     error = np.abs(metrics.angle_difference(pose, truth))
-    found: metrics.Flags = np.asarray(np.isfinite(error).all(axis=1))
+    detected: metrics.Flags = np.asarray(np.isfinite(error).all(axis=1))
     sources = [p.sample.source for p in labelled]
-    means = error[found].mean(axis=0).tolist() if found.any() else [np.nan] * 3
+    means = error[detected].mean(axis=0).tolist() if detected.any() else [np.nan] * 3
     within = 100 * float((error[:, 2] <= 15).mean()) if len(error) else np.nan
     figures = [
         *(Figure(f"{axis}_mae", value, "°") for axis, value in zip(AXES, means, strict=True)),
         Figure("yaw_within_15", within),
-        Figure("faces_missed", int((~found).sum()), "faces"),
+        Figure("faces_missed", int((~detected).sum()), "faces"),
     ]
     tables = [
-        _errors("By set", "set", sources, error, found),
-        _errors("By yaw", "|yaw|", [_yaw_bin(y) for y in truth[:, 2]], error, found),
+        _errors("By set", "set", sources, error, detected),
+        _errors("By yaw", "|yaw|", [_yaw_bin(y) for y in truth[:, 2]], error, detected),
     ]
     class_figures, class_table = _classes(classed)
     return Result("pose", len(labelled) + len(classed), (*figures, *class_figures), (*tables, class_table))
@@ -68,9 +68,9 @@ def _yaw_bin(yaw: float) -> str:
     return f"{low:02d}–{high}°" if high < YAW_BINS[-1] else f"{low}° +"
 
 
-def _errors(title: str, key: str, groups: list[str], error: metrics.Floats, found: metrics.Flags) -> Table:
-    kept = [g for g, f in zip(groups, found, strict=True) if f]
-    means = [metrics.by_group(error[found, i], kept) for i in range(3)]
+def _errors(title: str, key: str, groups: list[str], error: metrics.Floats, detected: metrics.Flags) -> Table:
+    groups_detected = [g for g, f in zip(groups, detected, strict=True) if f]
+    means = [metrics.by_group(error[detected, i], groups_detected) for i in range(3)]
     rows: list[Row] = [(n, means[0][n][0], *(m[n][1] for m in means)) for n in means[0]]
     return Table(title, (key, "faces", *(f"{a} MAE °" for a in AXES)), rows)
 

@@ -12,18 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 from tqdm import tqdm
 
-from model import geometry
+from model import boxes as boxes_
 from model import landmarks as markup
+from model import warps
 from model.datasets import Array, Sample
 from model.datasets.store import read_photo
 from model.evaluate import metrics
-from model.geometry import Image
-from model.pipeline import Analyzer
+from model.runtime.pipeline import Analyzer
+from model.warps import Image
 
 IOU = 0.5
 """A proposal is of the face when it overlaps it more than this."""
@@ -49,10 +47,9 @@ def canonical_box(points: Array) -> Array:
     known = np.flatnonzero(np.isfinite(points).all(axis=1))
     if len(known) < 2:
         raise ValueError("a face needs two points to be placed")
-    canonical = torch.from_numpy(markup.CANONICAL)
-    found = torch.from_numpy(np.asarray(points[known], np.float32))
-    matrix = geometry.similarity(canonical[torch.from_numpy(known)][None], found[None])
-    box: Array = geometry.box_from_landmarks(geometry.transform(canonical[None], matrix))[0].numpy()
+    found = np.asarray(points[known], np.float32)
+    matrix = warps.similarity(markup.CANONICAL[known][None], found[None])
+    box: Array = boxes_.from_landmarks(warps.transform(markup.CANONICAL[None], matrix))[0]
     return box
 
 
@@ -76,48 +73,50 @@ def answers(analyzer: Analyzer, samples: Sequence[Sample], title: str) -> list[A
     return found
 
 
-@torch.inference_mode()
-def of_boxes(analyzer: Analyzer, photo: Image, proposals: Tensor, boxes: Array) -> list[Answer | None]:
+def of_boxes(analyzer: Analyzer, photo: Image, proposals: Array, boxes: Array) -> list[Answer | None]:
     """Answers for marked boxes [N, 4] of one photo from its proposals [K, 4] (squares)."""
-    overlap = metrics.iou(proposals.numpy(), boxes) > IOU
-    used = torch.from_numpy(np.flatnonzero(overlap.any(axis=1)))
+    overlap = metrics.iou(proposals, boxes) > IOU
+    used = np.flatnonzero(overlap.any(axis=1))
     if not len(used):
         return [None] * len(boxes)
     points, pose = _first_stage(analyzer, photo, proposals[used])
     second = _second_stage(analyzer, photo, points)
     results: list[Answer | None] = []
-    for mine in overlap[used.numpy()].T:
-        chosen = torch.from_numpy(np.flatnonzero(mine))
+    for mine in overlap[used].T:
+        chosen = np.flatnonzero(mine)
         if not len(chosen):
             results.append(None)
             continue
         smile, female, age = (float(second[name][chosen].mean()) for name in ("smile", "gender", "age"))
-        descriptor = F.normalize(second["descriptor"][chosen].mean(dim=0), dim=0).numpy()
-        place, angles = points[chosen].mean(dim=0).numpy(), pose[chosen].mean(dim=0).numpy()
+        descriptor = _unit(second["descriptor"][chosen].mean(axis=0))
+        place = points[chosen].mean(axis=0)
+        angles = pose[chosen].mean(axis=0)
         results.append(Answer(len(chosen), place, angles, smile, female, age, descriptor))
     return results
 
 
-def _first_stage(analyzer: Analyzer, photo: Image, boxes: Tensor) -> tuple[Tensor, Tensor]:
+def _first_stage(analyzer: Analyzer, photo: Image, boxes: Array) -> tuple[Array, Array]:
     """Landmarks [K, 21, 2] in pixels and pose [K, 3] of square boxes [K, 4]."""
-    crops = _crops(analyzer, photo, geometry.region_matrices(boxes, _size(analyzer)))
-    outputs = analyzer.read(crops, ("landmarks", "pose"))
-    centre, side = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-    return outputs["landmarks"] * side[:, None] + centre[:, None], outputs["pose"]
+    outputs = analyzer.engine.detect(_crops(analyzer, photo, warps.region_matrices(boxes, _size(analyzer))))
+    return outputs["landmarks"] * boxes_.sides(boxes)[:, None] + boxes_.centres(boxes)[:, None], outputs["pose"]
 
 
-def _second_stage(analyzer: Analyzer, photo: Image, points: Tensor) -> dict[str, Tensor]:
+def _second_stage(analyzer: Analyzer, photo: Image, points: Array) -> dict[str, Array]:
     """Smile, gender, age [K] and descriptor [K, 512] of the aligned faces, averaged with their mirror images'."""
-    chips = _crops(analyzer, photo, geometry.alignment_matrices(points, _size(analyzer)))
-    wanted = ("smile", "gender", "age", "descriptor")
-    outputs = analyzer.read(torch.cat([chips, chips.flip(3)]), wanted)
-    outputs["descriptor"] = F.normalize(outputs["descriptor"], dim=1)
-    return {name: value.view(2, len(points), *value.shape[1:]).mean(dim=0) for name, value in outputs.items()}
+    chips = _crops(analyzer, photo, warps.alignment_matrices(points, _size(analyzer), analyzer.frame))
+    outputs = analyzer.engine.describe(np.concatenate([chips, chips[:, :, ::-1]]))
+    outputs["descriptor"] = _unit(outputs["descriptor"])
+    return {name: value.reshape(2, len(points), *value.shape[1:]).mean(axis=0) for name, value in outputs.items()}
+
+
+def _unit(vectors: Array) -> Array:
+    units: Array = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return units
 
 
 def _size(analyzer: Analyzer) -> int:
     return int(analyzer.info["input_size"])
 
 
-def _crops(analyzer: Analyzer, photo: Image, matrices: Tensor) -> Tensor:
-    return geometry.crop([photo], torch.zeros(len(matrices), dtype=torch.int64), matrices, _size(analyzer))
+def _crops(analyzer: Analyzer, photo: Image, matrices: Array) -> Image:
+    return warps.crop([photo], np.zeros(len(matrices), np.int64), matrices, _size(analyzer))

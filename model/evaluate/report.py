@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.evaluate.published import PARTS, Line, Part
+from model.evaluate.paper.published import PARTS, Line, Part
 from model.evaluate.result import Result
 from model.evaluate.run import Run
 
@@ -59,7 +59,7 @@ def gather(
 
 
 def page(outcomes: Mapping[str, Outcome], model: str, info: Mapping[str, object], date: str, words: str) -> str:
-    """The page."""
+    """Return the report as one HTML page."""
     settings = ", ".join(f"{key} {value}" for key, value in info.items() if key != "tasks")
     measured = sum(outcome.result is not None for outcome in outcomes.values())
     head = [

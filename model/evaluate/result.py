@@ -22,7 +22,7 @@ class Figure:
     unit: str = "%"
 
     def __str__(self) -> str:
-        digits = 0 if self.unit in {"photos", "faces", "pairs"} else 2
+        digits = 0 if self.unit in {"photos", "faces", "pairs"} or self.unit.startswith("of ") else 2
         return f"{self.value:.{digits}f} {self.unit}".strip()
 
 

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from model import checkpoint, geometry, tpe
+from model import boxes as boxes_
+from model.checkpoint_file import SHIPPED, read_checkpoint_file
 from model.datasets import Sample, data_dir
 from model.datasets.store import read_photo
 from model.evaluate import metrics
-from model.pipeline import LOW_SCORE, MIN_SCORE, Analyzer, Limits
+from model.identity.projection import LearnedProjection
+from model.runtime.pipeline import LOW_SCORE, MIN_SCORE, Analyzer, Limits
 from model.structures import Faces
 
 BATCH = 16
@@ -42,7 +43,7 @@ class Analysed:
         """
         if not len(self.faces):
             return None
-        boxes = self.faces.boxes.numpy()
+        boxes = self.faces.boxes
         offset = (boxes[:, :2] + boxes[:, 2:]) / 2 - np.array([self.width, self.height]) / 2
         area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
         return int((area - 2 * (offset**2).sum(axis=1)).argmax())
@@ -52,7 +53,7 @@ class Analysed:
         box = reference_box(self.sample)
         if box is None or not len(self.faces):
             return None
-        overlap = metrics.iou(self.faces.boxes.numpy(), box)[:, 0]
+        overlap = metrics.iou(self.faces.boxes, box)[:, 0]
         best = int(overlap.argmax())
         return best if overlap[best] >= FOUND_IOU else None
 
@@ -64,8 +65,7 @@ def reference_box(sample: Sample) -> metrics.Floats | None:
     """
     if sample.landmarks is None or np.isnan(sample.landmarks).any():
         return None
-    points = torch.from_numpy(np.asarray(sample.landmarks, dtype=np.float32))[None]
-    return geometry.box_from_landmarks(points).numpy()
+    return boxes_.from_landmarks(np.asarray(sample.landmarks, dtype=np.float32)[None])
 
 
 class Run:
@@ -81,9 +81,9 @@ class Run:
         self._found: dict[Path, Analysed] = {}
 
     @cached_property
-    def embedding(self) -> tpe.Embedding | None:
+    def projection(self) -> LearnedProjection | None:
         """The checkpoint's triplet probabilistic embedding, None when it has none."""
-        return tpe.Embedding.of(checkpoint.load(self.analyzer.config.weights or checkpoint.SHIPPED))
+        return LearnedProjection.of(read_checkpoint_file(self.analyzer.config.weights or SHIPPED))
 
     def root(self, name: str) -> Path:
         """Folder of a data set: inside `data` when that was given, else the cache. Raises FileNotFoundError."""
@@ -113,7 +113,7 @@ class Run:
                 found = self.analyzer.analyze(photos, Limits(min_score=LOW_SCORE))
                 for sample, photo, faces in zip(group, photos, found, strict=True):
                     height, width = photo.shape[:2]
-                    self._found[sample.path] = Analysed(sample, faces.to("cpu"), width, height)
+                    self._found[sample.path] = Analysed(sample, faces, width, height)
                 bar.update(len(group))
         found_again = [replace(self._found[s.path], sample=s) for s in samples]
         return [replace(a, faces=a.faces[a.faces.scores >= min_score]) for a in found_again]

@@ -1,7 +1,7 @@
-"""The commands, a file a group; each has add(commands), which adds its parsers, and loads what it needs when it runs.
+"""The commands of `allinone-face`: a module each, loaded when it is run (service/__main__.py lists them).
 
-A command is a function of the settings and its arguments that returns the exit status. What it raises as CommandError
-is all its user sees.
+A module has add(parser), which adds its arguments and sets `command`: a function of the settings and the arguments
+that returns the exit status. What it raises as CommandError is all that its user sees.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import TypeAlias
 from service.config import Settings
 
 Command: TypeAlias = Callable[[Settings, argparse.Namespace], int]
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 class CommandError(Exception):
-    """Something the user can mend; its text is all they see."""
+    """Something that the user can mend; its text is all they see."""
 
 
 def complain(text: str) -> None:
@@ -28,7 +28,29 @@ def complain(text: str) -> None:
         sys.stderr.write(f"allinone-face: {line}\n")
 
 
-def settle() -> None:
-    """What is there by now stays: the garbage collector looks at it no more, for which all would wait up to 0.1 s."""
+def show_examples(parser: argparse.ArgumentParser, *examples: str) -> None:
+    """Show examples at the end of a command's help."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "examples:\n" + "\n".join(f"  {line}" for line in examples)
+
+
+def add_actions(parser: argparse.ArgumentParser) -> Actions:
+    """Let a command have actions, one of which must be given."""
+    return parser.add_subparsers(required=True, metavar="ACTION", title="actions")
+
+
+def add_action(actions: Actions, name: str, command: Command, text: str, *examples: str) -> argparse.ArgumentParser:
+    """Add an action with its one-line help and its examples, and return its parser."""
+    parser = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser.set_defaults(command=command)
+    show_examples(parser, *examples)
+    return parser
+
+
+def freeze_startup_objects() -> None:
+    """Freeze the objects made at the start, so that full garbage collections skip them (they cost up to 0.1 s).
+
+    See docs/log.md, 'the garbage collector'.
+    """
     gc.collect()
     gc.freeze()

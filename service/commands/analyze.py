@@ -1,4 +1,4 @@
-"""`allinone-face analyze`: photos to JSON lines."""
+"""`allinone-face analyze`: photos to JSON lines, without a server."""
 
 from __future__ import annotations
 
@@ -7,41 +7,61 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from service.commands import CommandError, Commands, complain, model
+from service.commands import CommandError, model, show_examples
+from service.commands.photos import check_output, find_photos, photo_argument
 from service.config import Settings
-from service.schemas import Options
+from service.schemas.faces import AnalyzeOptions
+from service.wire import Options
+
+OPTIONS = ("max_faces", "min_size", "min_score", "descriptor")
 
 
-def add(commands: Commands) -> None:
-    """The parser of `analyze`."""
-    parser = commands.add_parser("analyze", help="analyse photos and write JSON lines")
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `analyze`."""
+    defaults = Options()
     parser.set_defaults(command=analyze)
-    parser.add_argument("photos", nargs="+", metavar="PHOTO", type=Path, help="a photo, or a folder of photos")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="where the lines go (standard output)")
+    parser.add_argument(
+        "photos", nargs="+", metavar="PHOTO", type=photo_argument, help="photos and folders; - is standard input"
+    )
+    parser.add_argument("--out", metavar="FILE", type=Path, help="write the lines to FILE, which must not exist")
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists and is not an image")
     parser.add_argument("--draw", metavar="DIR", type=Path, help="also write copies with the faces drawn into DIR")
     parser.add_argument("--descriptor", action="store_true", help="with the 512-d descriptor of each face")
-    parser.add_argument("--max-faces", type=int, help="the largest so many faces of a photo (100)")
-    parser.add_argument("--min-size", type=float, help="shorter side of the smallest face, pixels (24)")
-    parser.add_argument("--min-score", type=float, help="lowest detection score (the model's own)")
+    parser.add_argument("--max-faces", type=int, help=f"the largest so many faces of a photo ({defaults.max_faces})")
+    smallest = "the model's own" if defaults.min_size is None else f"{defaults.min_size:g}"
+    parser.add_argument("--min-size", type=float, help=f"shorter side of the smallest face, in pixels ({smallest})")
+    parser.add_argument("--min-score", type=float, help="lowest detection score, 0 to 1 (the model's own)")
     model.add_options(parser)
+    show_examples(
+        parser,
+        "allinone-face analyze holiday/ portrait.jpg --out faces.jsonl --draw drawn/",
+        "curl -s http://camera/still.jpg | allinone-face analyze - | jq .faces[].age",
+        "exit status: 1 when a photo could not be used; the others are analyzed all the same",
+    )
 
 
 def analyze(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Analyse each photo; 1 when one of them failed."""
-    names = ("max_faces", "min_size", "min_score", "descriptor")
-    chosen = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    """Analyze each photo; return 1 when one of them could not be used."""
+    chosen = {name: getattr(arguments, name) for name in OPTIONS if getattr(arguments, name) is not None}
     try:
-        options = Options(**chosen)
+        options = Options(**AnalyzeOptions(**chosen).model_dump())
     except ValidationError as error:
-        raise CommandError("; ".join(f"--{item['loc'][0]}: {item['msg']}" for item in error.errors())) from error
-    analyzer = model.load(settings)
-    from service import offline
+        raise CommandError("; ".join(_explain(str(item["loc"][0]), item["msg"]) for item in error.errors())) from error
+    from service.commands.analysis import Output, analyze_files
 
-    photos = offline.expand(arguments.photos)
-    if not photos:
-        raise CommandError("no photo in these folders")
     try:
-        failures = offline.analyze(photos, analyzer, settings, options, arguments.json, arguments.draw, complain)
+        found = find_photos(arguments.photos)
+        if arguments.out:
+            check_output(arguments.out, arguments.force, found.photos)
+        analyzer = model.load(settings)
+        output = Output(arguments.out, arguments.draw)
+        failures = analyze_files(found.photos, analyzer, settings, options, output)
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise CommandError(f"cannot write: {error}") from error
-    return 1 if failures else 0
+        raise CommandError(f"cannot write {error.filename or 'the output'}: {error.strerror or error}") from error
+    return 1 if failures or found.unreadable else 0
+
+
+def _explain(option: str, message: str) -> str:
+    return f"--{option.replace('_', '-')}: {message}"

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import argparse
 
-from service import logs
-from service.broker.redis import RedisApi
-from service.broker.seal import given, open_seal
-from service.commands import CommandError, Commands, settle
-from service.commands.serve import add_address, announce, http_server, listen
+from service.commands import CommandError, freeze_startup_objects, show_examples
+from service.commands.serve import add_address, http_server, listen, serve_monitoring
+from service.commands.startup import announce
 from service.config import Settings
-from service.metrics import Metrics
+from service.crypto.queue_cipher import has_queue_key, load_queue_cipher
+from service.ops import logs
+from service.ops.metrics import Metrics
+from service.queue.producer import RedisProducer
 
 
-def add(commands: Commands) -> None:
-    """The parser of `api`."""
-    parser = commands.add_parser("api", help="the API and the page; workers are joined by Redis")
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `api`."""
     parser.set_defaults(command=serve)
     add_address(parser)
+    show_examples(parser, "FACE_REDIS_URL=redis://127.0.0.1:6379/0 allinone-face api --port 8000")
 
 
 def serve(settings: Settings, _: argparse.Namespace) -> int:
@@ -25,23 +26,30 @@ def serve(settings: Settings, _: argparse.Namespace) -> int:
     logs.configure(settings.log_level)
     if settings.redis_url is None:
         raise CommandError("the API needs FACE_REDIS_URL, e.g. redis://127.0.0.1:6379/0; without Redis use `serve`")
-    broker = open_api(settings)
+    queue = open_queue(settings)
     listening = listen(settings.host, settings.port)
-    server = http_server(settings, broker, Metrics())
-    announce(listening)
-    settle()
-    server.run(sockets=[listening])
+    server = http_server(settings, queue, Metrics())
+    announce(listening, settings)
+    freeze_startup_objects()
+    with serve_monitoring(settings, server):
+        server.run(sockets=[listening])
     return 0
 
 
-def open_api(settings: Settings) -> RedisApi:
-    """The queue that the settings name. Raises CommandError."""
+def open_queue(settings: Settings) -> RedisProducer:
+    """Open the queue that the settings name. Raises CommandError."""
     try:
-        seal, strict = open_seal(settings, make=True), given(settings)
+        cipher = load_queue_cipher(settings, create=True)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    limits = settings.queue_size, settings.queue_bytes, settings.model_digest
     try:
-        return RedisApi(str(settings.redis_url), *limits, seal, strict)
+        return RedisProducer(
+            str(settings.redis_url),
+            settings.queue_size,
+            settings.queue_bytes,
+            settings.model_digest,
+            cipher,
+            has_queue_key(settings),
+        )
     except ValueError as error:
         raise CommandError(f"FACE_REDIS_URL: {error}") from error

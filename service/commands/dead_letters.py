@@ -9,34 +9,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from msgspec import to_builtins
 from redis.exceptions import RedisError
 
-from service.broker.dead_letters import DeadLetter, DeadLetters
-from service.broker.seal import open_seal
-from service.commands import CommandError, Commands
-from service.commands.api import open_api
+from service.commands import CommandError, add_action, add_actions
+from service.commands.api import open_queue
 from service.config import Settings
+from service.crypto.queue_cipher import has_queue_key, load_queue_cipher
 from service.errors import ServiceError
+from service.queue.dead_letters import DeadLetter, DeadLetters
+from service.wire import AnalysisFailure, AnalysisOutcome
 
 
-def add(commands: Commands) -> None:
-    """The parsers of `dead-letters`."""
-    parser = commands.add_parser("dead-letters", help="images that workers died on: list, replay or drop them")
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
-    actions.add_parser("list", help="a JSON line for each, without its photo").set_defaults(command=show)
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of `dead-letters`."""
+    actions = add_actions(parser)
+    text = "print a JSON line for each dead letter, without its photo"
+    add_action(actions, "list", show, text, "allinone-face dead-letters list")
     for name, command, text in (
-        ("replay", replay, "give them to a worker again; a JSON line with each answer"),
-        ("drop", drop, "delete them with their photos"),
+        ("replay", replay, "give dead letters to a worker again; print a JSON line with each answer"),
+        ("drop", drop, "delete dead letters with their photos"),
     ):
-        action = actions.add_parser(name, help=text)
-        action.set_defaults(command=command)
+        action = add_action(actions, name, command, text, f"allinone-face dead-letters {name} --all")
         which = action.add_mutually_exclusive_group(required=True)
         which.add_argument("ids", nargs="*", metavar="ID", default=[], help="as `list` shows it")
         which.add_argument("--all", action="store_true", help="all of them")
 
 
 def show(settings: Settings, _: argparse.Namespace) -> int:
-    """A line for each."""
+    """Write a line for each dead letter, without its photo."""
     with _letters(settings) as letters:
         for letter in letters.list():
             _write(_shown(letter))
@@ -44,7 +45,7 @@ def show(settings: Settings, _: argparse.Namespace) -> int:
 
 
 def replay(settings: Settings, arguments: argparse.Namespace) -> int:
-    """A line for each with its answer; 1 when one has none."""
+    """Give dead letters to a worker again and write a line with each answer; return 1 when one failed again."""
     failed = 0
     with _letters(settings) as letters:
         known = {letter.id: letter for letter in letters.list()}
@@ -52,16 +53,16 @@ def replay(settings: Settings, arguments: argparse.Namespace) -> int:
             if name not in known:
                 raise CommandError(f"no dead letter {name}")
             try:
-                result = letters.replay(known[name], open_api(settings), settings.timeout)
+                outcome = letters.replay(known[name], open_queue(settings), settings.timeout)
             except ServiceError as error:
                 raise CommandError(error.detail) from error
-            failed += result.code is not None
-            _write({"id": name, "code": result.code, "model": result.model, "analysis": result.analysis})
+            failed += isinstance(outcome, AnalysisFailure)
+            _write({"id": name, **_answer(outcome)})
     return 1 if failed else 0
 
 
 def drop(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Says how many went; 1 when one was not there."""
+    """Delete dead letters and write how many there were. Raises CommandError for one that is not there."""
     with _letters(settings) as letters:
         wanted = letters.ids() if arguments.all else arguments.ids
         if set(wanted) - set(letters.ids()):
@@ -76,6 +77,12 @@ def _shown(letter: DeadLetter) -> dict[str, object]:
     return known | {"bytes": letter.size, "pixels": letter.pixels, "model": letter.model}
 
 
+def _answer(outcome: AnalysisOutcome) -> dict[str, object]:
+    if isinstance(outcome, AnalysisFailure):
+        return {"code": outcome.code, "model": outcome.model, "analysis": None}
+    return {"code": None, "model": outcome.model, "analysis": to_builtins(outcome.analysis)}
+
+
 def _write(line: dict[str, object]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
 
@@ -85,11 +92,11 @@ def _letters(settings: Settings) -> Iterator[DeadLetters]:
     if settings.redis_url is None:
         raise CommandError("dead letters are in Redis: set FACE_REDIS_URL")
     try:
-        seal = open_seal(settings)
+        cipher = load_queue_cipher(settings)
     except ValueError as error:
         raise CommandError(str(error)) from error
     try:
-        with DeadLetters(settings.redis_url, seal) as letters:
+        with DeadLetters(settings.redis_url, cipher, has_queue_key(settings)) as letters:
             yield letters
     except (RedisError, ValueError) as error:
         raise CommandError(f"the queue cannot be reached: {error}") from error

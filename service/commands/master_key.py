@@ -6,38 +6,35 @@ import argparse
 import base64
 import json
 import sys
-import time
 
-from service.commands import CommandError, Commands
+from service.commands import CommandError, add_action, add_actions
 from service.config import Settings
+from service.crypto.vault import new_key
 from service.errors import ServiceError
-from service.gallery.opening import open_store, open_vault
-from service.gallery.sealed import SealedStore
+from service.gallery.resources import open_encrypted, open_store
 from service.gallery.upkeep import rewrap
-from service.vault import new_key
 
 
-def add(commands: Commands) -> None:
-    """The parsers of `master-key`."""
-    parser = commands.add_parser("master-key", help="make a master key, or change to another")
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
-    actions.add_parser("new", help="print a new key").set_defaults(command=make)
-    text = "wrap everything under the first of the keys at hand; the others are then needed no longer"
-    actions.add_parser("rewrap", help=text).set_defaults(command=change)
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of `master-key`."""
+    actions = add_actions(parser)
+    add_action(actions, "new", make, "print a new key", "allinone-face master-key new > master.key")
+    text = "wrap everything under the first of the keys at hand; the others are then no longer needed"
+    add_action(actions, "rewrap", change, text, "FACE_MASTER_KEY=NEW,OLD allinone-face master-key rewrap")
 
 
 def make(_: Settings, __: argparse.Namespace) -> int:
-    """A key in base64 on standard output."""
+    """Write a new key in base64 to standard output."""
     sys.stdout.write(base64.b64encode(new_key()).decode() + "\n")
     return 0
 
 
 def change(settings: Settings, _: argparse.Namespace) -> int:
-    """Says how many keys were wrapped anew; again, it goes on."""
+    """Wrap all keys under the first master key, and write how many there were; run again, it goes on."""
     try:
         store = open_store(settings)
         try:
-            rewrapped = rewrap(SealedStore(store, open_vault(settings), time.time))
+            rewrapped = rewrap(open_encrypted(settings, store))
         finally:
             store.close()
     except ServiceError as error:

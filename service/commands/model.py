@@ -1,4 +1,4 @@
-"""What the commands with a model share: their options, and loading it."""
+"""What the commands with a model share: its options, and loading it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from service.commands import CommandError
 from service.config import Settings
 
 if TYPE_CHECKING:
-    from model.pipeline import Analyzer
+    from model.runtime.pipeline import Analyzer
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Device, number format, checkpoint, proposals."""
+    """Add --device, --dtype, --weights and --proposals."""
     parser.add_argument("--device", help="cpu, cuda or cuda:N (cpu)")
     parser.add_argument("--dtype", help="float32, bfloat16 or float16 (float32)")
     parser.add_argument("--weights", metavar="FILE", help="another checkpoint than the one that ships")
@@ -21,11 +21,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def load(settings: Settings) -> Analyzer:
-    """The model, or a CommandError that says what is missing."""
-    try:
-        from service.analysis import load_analyzer
-    except ModuleNotFoundError as error:
-        raise CommandError(f"the model needs {error.name}: install allinone-face[model]") from error
+    """Load the model that the settings name. Raises CommandError with what is missing."""
+    from service.worker.results import load_analyzer
+
     try:
         return load_analyzer(settings)
     except (OSError, ValueError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""`allinone-face searcher`: holds a part of every collection in memory and answers searches over Redis."""
+"""`allinone-face searcher`: hold a part of every collection in memory and answer searches over Redis."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 
-from service import logs
-from service.commands import CommandError, Commands
-from service.commands.probes import showing
+from service.commands import CommandError, show_examples
+from service.commands.health import serve_health
 from service.config import Settings
 from service.errors import ServiceError
-from service.gallery import CollectionNotFound, Part
+from service.gallery import Part
+from service.gallery.errors import CollectionNotFound
 from service.gallery.gallery import Gallery
-from service.gallery.opening import open_store, open_vault
-from service.gallery.scatter import Searcher
-from service.metrics import Metrics
+from service.gallery.resources import open_gallery
+from service.gallery.searchers import Searcher
+from service.ops import logs
+from service.ops.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 
-def add(commands: Commands) -> None:
-    """The parser of `searcher`."""
-    parser = commands.add_parser("searcher", help="hold a part of the gallery and answer searches (needs Redis)")
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `searcher`."""
     parser.set_defaults(command=searcher)
     parser.add_argument("--part", type=_part, required=True, metavar="I/N", help="which of how many parts, e.g. 1/3")
     parser.add_argument("--metrics-port", help="port of this searcher's /metrics, /livez and /readyz (none)")
+    show_examples(parser, "FACE_REDIS_URL=redis://127.0.0.1:6379/0 allinone-face searcher --part 1/3")
 
 
 def searcher(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -36,14 +37,16 @@ def searcher(settings: Settings, arguments: argparse.Namespace) -> int:
     if settings.redis_url is None:
         raise CommandError("searchers are reached over Redis: set FACE_REDIS_URL")
     logs.configure(settings.log_level)
-    stop, loaded, metrics = threading.Event(), threading.Event(), Metrics()
+    stop = threading.Event()
+    loaded = threading.Event()
+    metrics = Metrics()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        gallery = Gallery(open_store(settings), open_vault(settings), part=arguments.part)
+        gallery = open_gallery(settings, arguments.part)
     except ServiceError as error:
         raise CommandError(error.detail) from error
-    with showing(settings, metrics.render, loaded.is_set):
+    with serve_health(settings, metrics.render, loaded.is_set):
         try:
             for count in _loaded(gallery, stop):
                 metrics.searcher_templates.inc(count)
@@ -57,7 +60,7 @@ def searcher(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _loaded(gallery: Gallery, stop: threading.Event) -> Iterator[int]:
-    """Reads all collections, so that no caller waits for it; how many templates of each."""
+    """Read all collections, so that no caller waits for it, and yield the number of templates of each."""
     cursor: str | None = None
     while True:
         page = gallery.collections(cursor)

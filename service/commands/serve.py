@@ -6,24 +6,29 @@ import argparse
 import logging
 import signal
 import socket
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 import uvicorn
+from fastapi import FastAPI
 
-from service import logs
-from service.app import create_app
-from service.broker import ApiSide
-from service.broker.by_model import ByModel
-from service.broker.local import LocalBroker
-from service.commands import CommandError, Commands, model, settle
+from service.commands import CommandError, freeze_startup_objects, model, show_examples
+from service.commands.health import serve_health
+from service.commands.startup import announce
 from service.config import Settings
-from service.metrics import Metrics
-from service.protocol import HttpProtocol
+from service.http.app import create_app
+from service.http.monitoring import Monitoring
+from service.http.protocol import HttpProtocol
+from service.ops import logs
+from service.ops.metrics import Metrics
+from service.queue import Producer
+from service.queue.by_model import ByModel
+from service.queue.local import LocalQueue
 
 if TYPE_CHECKING:
-    from model.pipeline import Analyzer
+    from model.runtime.pipeline import Analyzer
 
 UNREAD_MS = 60_000
 """Milliseconds until a client that does not take its answer is dropped."""
@@ -31,16 +36,16 @@ UNREAD_MS = 60_000
 log = logging.getLogger(__name__)
 
 
-def add(commands: Commands) -> None:
-    """The parser of `serve`."""
-    parser = commands.add_parser("serve", help="the API, the page and the model in one process")
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `serve`."""
     parser.set_defaults(command=serve)
     add_address(parser)
     model.add_options(parser)
+    show_examples(parser, "allinone-face serve", "allinone-face serve --host 0.0.0.0 --port 80 --device cuda")
 
 
 def add_address(parser: argparse.ArgumentParser) -> None:
-    """Where to listen."""
+    """Add --host and --port."""
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", help="port to listen on (8000)")
 
@@ -51,27 +56,38 @@ def serve(settings: Settings, _: argparse.Namespace) -> int:
     listening = listen(settings.host, settings.port)
     analyzer = model.load(settings)
     older = _older(settings, analyzer.digest)
-    from service.worker import Worker, running
+    from service.worker.loop import Worker, running
 
     metrics = Metrics()
-    local = LocalBroker(settings.queue_size, settings.queue_bytes)
-    broker: ApiSide = local
+    local = LocalQueue(settings.queue_size, settings.queue_bytes)
+    producer: Producer = local
     workers = [Worker(local, analyzer, settings, metrics)]
     if older is not None:
-        second = LocalBroker(settings.queue_size, settings.queue_bytes)
-        broker = ByModel(local, second, older[0].digest)
+        second = LocalQueue(settings.queue_size, settings.queue_bytes)
+        producer = ByModel(local, second, older[0].digest)
         workers.append(Worker(second, *older, metrics))
-    server = http_server(settings, broker, metrics)
+    server = http_server(settings, producer, metrics)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises the signal again when it has stopped
-    announce(listening)
-    settle()
+    announce(listening, settings)
+    freeze_startup_objects()
     with ExitStack() as stack:
         for worker in workers:
             stack.enter_context(running(worker, settings.shutdown_grace, on_end=partial(_end, server)))
+        stack.enter_context(serve_monitoring(settings, server))
         server.run(sockets=[listening])
         if any(worker.failed for worker in workers):
             raise CommandError("the worker ended by itself; the log says why")
     return 0
+
+
+@contextmanager
+def serve_monitoring(settings: Settings, server: uvicorn.Server) -> Iterator[None]:
+    """Serve /metrics, /livez and /readyz on the metrics port, if there is one, while the API runs."""
+    app = server.config.app
+    assert isinstance(app, FastAPI)
+    monitoring = Monitoring(app)
+    with serve_health(settings, monitoring.metrics, monitoring.ready):
+        yield
 
 
 def _end(server: uvicorn.Server) -> None:
@@ -79,7 +95,7 @@ def _end(server: uvicorn.Server) -> None:
 
 
 def _older(settings: Settings, digest: str) -> tuple[Analyzer, Settings] | None:
-    """The model of FACE_OLD_WEIGHTS, and the settings of its worker. Raises CommandError."""
+    """Load the model of FACE_OLD_WEIGHTS, and return it with the settings of its worker. Raises CommandError."""
     if settings.old_weights is None:
         return None
     older = settings.model_copy(update={"weights": settings.old_weights, "calibration": settings.old_calibration})
@@ -91,7 +107,7 @@ def _older(settings: Settings, digest: str) -> tuple[Analyzer, Settings] | None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises CommandError."""
+    """Return a socket that listens. Raises CommandError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family, backlog=2048)
@@ -102,16 +118,10 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def announce(listening: socket.socket) -> None:
-    """Log the address."""
-    host, port = listening.getsockname()[:2]
-    log.info("listening", extra={"url": f"http://{f'[{host}]' if ':' in host else host}:{port}/"})
-
-
-def http_server(settings: Settings, broker: ApiSide, metrics: Metrics) -> uvicorn.Server:
-    """The API's server, without logs of its own. Raises CommandError for settings that cannot be."""
+def http_server(settings: Settings, producer: Producer, metrics: Metrics) -> uvicorn.Server:
+    """Return the API's server, without logs of its own. Raises CommandError for settings that contradict each other."""
     try:
-        app = create_app(settings, broker, metrics)
+        app = create_app(settings, producer, metrics)
     except ValueError as error:
         raise CommandError(str(error)) from error
     config = uvicorn.Config(
@@ -120,6 +130,8 @@ def http_server(settings: Settings, broker: ApiSide, metrics: Metrics) -> uvicor
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # whoever sends X-Forwarded-For would choose the address and scheme that are believed
+        ws="none",
         timeout_graceful_shutdown=int(settings.shutdown_grace),
     )
     return uvicorn.Server(config)

@@ -1,55 +1,68 @@
 """Gallery: enrol, verify, identify. Synchronous, from any thread (an event loop calls it by `asyncio.to_thread`).
 
-A change reads a subject, makes the new one and writes it on the condition that nobody else wrote it meanwhile, else it
-begins again: two writers never lose each other's media, and a deleted subject does not come back.
+A change reads a subject, makes the new one and writes it on the condition that nobody changed the collection
+meanwhile, else it begins again: two writers never lose each other's media, and a deleted subject does not come back.
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
-import time
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
-from service import gallery as types
-from service.gallery import WHOLE, Collection, Match, Medium, NewMedium, Page, Part, Policy, Receipt, Subject, Vector
-from service.gallery import records as checks
-from service.gallery.indices import Indices, Nearest
-from service.gallery.matching import best, match
-from service.gallery.records import Head
-from service.gallery.sealed import Handle, SealedStore
-from service.gallery.store import Store
-from service.gallery.vector_sets import VectorSets
-from service.vault import Vault
+import numpy as np
 
-ATTEMPTS = 200
-"""Times a change begins again before it gives up."""
+from service.crypto.vault import Vault, VaultLocked
+from service.gallery import (
+    WHOLE,
+    Collection,
+    Match,
+    Medium,
+    Metadata,
+    NewMedium,
+    Page,
+    Part,
+    Policy,
+    Receipt,
+    SearchResult,
+    Subject,
+    Vector,
+    checks,
+    photo_digest,
+)
+from service.gallery.editing import Editor
+from service.gallery.encrypted import EncryptedStore, StoredSubject
+from service.gallery.encrypted_collections import OpenCollection, Outdated
+from service.gallery.errors import Busy, CollectionDamaged, MediumNotFound, NoTemplate, SubjectDamaged, SubjectNotFound
+from service.gallery.indexes.template_indexes import TemplateIndexes
+from service.gallery.matching import best_matches, match
+from service.gallery.records import CollectionMeta
+from service.gallery.stores.store import Store
+
+log = logging.getLogger(__name__)
 
 
 class Gallery:
     """All collections of a store. Raises VaultLocked when the vault cannot open it; any call raises the store's errors.
 
-    `sealed` is the layer below and `nearest` the copy that is searched, for upkeep and transfer. A search sees the
-    subjects of `part` only; with the URL of a Redis 8 it is approximate, by the vector sets there.
+    For upkeep and transfer: `encrypted` is the layer below, `editor` changes subjects, `indexes` is what is searched.
+    A search sees the subjects of `part` only. `clock` returns seconds since 1970; left out, it is the store's own.
     """
 
     def __init__(
-        self,
-        store: Store,
-        vault: Vault,
-        clock: Callable[[], float] = time.time,
-        part: Part = WHOLE,
-        vector_sets: str | None = None,
+        self, store: Store, vault: Vault, clock: Callable[[], float] | None = None, part: Part = WHOLE
     ) -> None:
         self.part = part
-        self.sealed = SealedStore(store, vault, clock)
-        self.nearest: Nearest = VectorSets(self.sealed, vector_sets) if vector_sets else Indices(self.sealed, part)
-        self._store, self._clock = store, clock
+        self.encrypted = EncryptedStore(store, vault, clock)
+        self.indexes = TemplateIndexes(self.encrypted, part)
+        self.editor = Editor(self.encrypted)
+        self._store = store
 
     def close(self) -> None:
-        """Let go of the store."""
-        self.nearest.close()
+        """Close the files and connections of the store."""
         self._store.close()
 
     # -- collections --------------------------------------------------------------------------------------------------
@@ -57,243 +70,252 @@ class Gallery:
     def put_collection(
         self, name: str, model: str, dimension: int, policy: Policy | None = None
     ) -> tuple[Collection, bool]:
-        """The collection of that name and whether it is new; an existing one keeps its policy.
+        """Return the collection of that name and whether it is new; an existing one keeps its policy.
 
-        Raises InvalidName, ModelMismatch when it exists with another model.
+        Raises InvalidName, ModelMismatch when it exists with another model, CollectionDamaged.
         """
-        while (handle := self.sealed.find(name)) is None:
-            now = self._clock()
-            made = self.sealed.create(Head(name, model, dimension, now, policy or Policy(), now), staged=False)
-            if made is not None:
-                return self._described(made), True
-        checks.check_model(handle.head, model)
-        return self._described(handle), False
+        name = checks.clean_name(name)
+        while (existing := self.encrypted.find(name)) is None:
+            now = self.encrypted.now()
+            meta = CollectionMeta(name, model, dimension, now, policy or Policy(), now)
+            if (created := self.encrypted.create(meta, staged=False)) is not None:
+                return self._described(created), True
+        checks.check_model(existing.meta, model)
+        return self._described(existing), False
 
     def collection(self, name: str) -> Collection:
-        """Raises CollectionNotFound, InvalidName."""
-        return self.sealed.on(name, self._described)
+        """Return the collection of that name. Raises CollectionNotFound, CollectionDamaged, InvalidName."""
+        return self._described(self.encrypted.require(name))
 
     def model(self, name: str) -> str | None:
-        """The digest of the model that made a collection's templates; None: no such collection. Raises InvalidName."""
-        handle = self.sealed.find(name)
-        return handle.head.model if handle else None
+        """Return the digest of the model that made a collection's templates, None for no such collection."""
+        collection = self.encrypted.find(name)
+        return collection.meta.model if collection else None
 
     def collections(self, cursor: str | None = None, limit: int = 100) -> Page[Collection]:
-        """All collections in a fixed order of no meaning. Raises InvalidSubject for a cursor that is none."""
-        rows = self._store.collections(checks.cursor_bytes(cursor), limit)
+        """Page through the collections in a stable, arbitrary order; `damaged` are those of this part.
+
+        Raises InvalidSubject for a bad cursor.
+        """
+        after = checks.cursor_bytes(cursor)
+        rows = self._store.collections(after, limit)
         last = rows[-1].tag if len(rows) == limit else None
-        return Page([self._described(self.sealed.opened(row)) for row in rows], last.hex() if last else None)
+        names = self.encrypted.listed_between(after, last)
+        items: list[Collection] = []
+        damaged: set[str] = set()
+        for row in rows:
+            try:
+                names[row.tag or b""] = self.encrypted.opened(row).meta.name
+            except VaultLocked:
+                damaged.add(self.encrypted.root.recent_listing().name_of(row.id))
+        for _, name in sorted(names.items()):
+            try:
+                if (found := self.encrypted.find(name)) is not None:
+                    items.append(self._described(found))
+            except (CollectionDamaged, VaultLocked):
+                damaged.add(name)
+        if damaged:
+            log.error("damaged collections were left out of a listing", extra={"collections": len(damaged)})
+        return Page(items, last.hex() if last else None, sorted(damaged))
 
     def delete_collection(self, name: str) -> Receipt:
-        """Forgets a collection and the key that could open what remains of it. Raises CollectionNotFound."""
+        """Delete a collection, damaged or not, and the key that could open what remains of it.
 
-        def delete(handle: Handle) -> Receipt:
-            subjects = self._store.count(handle.id)
-            if not self._store.delete_collection(handle.id):
-                raise types.CollectionNotFound
-            self.nearest.forget({handle.id})
-            return self._receipt(subjects)
-
-        return self.sealed.on(name, delete)
+        Raises CollectionNotFound.
+        """
+        name = checks.clean_name(name)
+        subjects = 0
+        with suppress(CollectionDamaged):
+            subjects = self._store.count(self.encrypted.require(name).id)
+        if (deleted := self.encrypted.delete_collection(name)) is not None:
+            self.indexes.delete({deleted.id})
+        return self._receipt(subjects)
 
     # -- subjects -----------------------------------------------------------------------------------------------------
 
     def put_subject(
-        self, collection: str, subject: str, metadata: Mapping[str, Any] | None = None, ttl: float | None = None
+        self,
+        collection: str,
+        subject: str,
+        metadata: Metadata | None = None,
+        ttl: float | None = None,
+        clear_ttl: bool = False,
     ) -> tuple[Subject, bool]:
-        """The subject of that id and whether it is new; an existing one keeps its media.
+        """Return the subject of that id and whether it is new; an existing one keeps its media.
 
-        Metadata and `ttl`, the seconds without a change after which it is forgotten, are set when given. Raises
-        InvalidName, InvalidSubject and TooMuchForOneSubject for unfit metadata, CollectionNotFound.
+        Metadata and `ttl`, the seconds without a change after which it expires, are set when given; `clear_ttl` takes
+        its own `ttl` away. Raises InvalidName, InvalidSubject and SubjectTooLarge for unfit metadata,
+        CollectionNotFound.
         """
         if metadata is not None:
             checks.check_metadata(metadata)
-        if ttl is not None and not 0 < ttl < float("inf"):
-            raise types.InvalidSubject("a time to live is a number of seconds above 0")
-        created = False
-
-        def change(handle: Handle, old: Subject | None) -> Subject:
-            nonlocal created
-            created = old is None
-            found = old or self._new(handle, subject)
-            kept = found.metadata if metadata is None else metadata
-            return replace(found, metadata=kept, ttl=found.ttl if ttl is None else ttl)
-
-        return self.change(collection, subject, change), created
+        checks.check_ttl(ttl)
+        with self.editor.turn(collection):
+            for edit in self.editor.edits(collection, subject):
+                before = edit.subject
+                changed = replace(
+                    before,
+                    metadata=before.metadata if metadata is None else metadata,
+                    ttl=None if clear_ttl else before.ttl if ttl is None else ttl,
+                )
+                if (written := edit.write(changed)) is not None:
+                    return written, edit.stored is None
+        raise Busy
 
     def subject(self, collection: str, subject: str) -> Subject:
-        """Raises CollectionNotFound, SubjectNotFound."""
-        return self.sealed.on(collection, lambda h: self.sealed.read(h, self.sealed.row(h, subject)))
+        """Return a subject. Raises CollectionNotFound, SubjectNotFound."""
+        return self.encrypted.read(self.encrypted.require(collection), subject).subject
 
     def subjects(self, collection: str, cursor: str | None = None, limit: int = 100) -> Page[Subject]:
-        """All subjects in a fixed order of no meaning. Raises CollectionNotFound, InvalidSubject for a bad cursor."""
+        """Page through the subjects in a stable, arbitrary order, damaged ones by their names.
 
-        def page(handle: Handle) -> Page[Subject]:
-            rows = self._store.rows(handle.id, checks.cursor_bytes(cursor), limit)
-            found = [self.sealed.read(handle, row) for row in rows if not self.sealed.over(row)]
-            return Page(found, rows[-1].tag.hex() if len(rows) == limit else None)
+        Raises CollectionNotFound, InvalidSubject for a bad cursor.
+        """
+        after = checks.cursor_bytes(cursor)
+        while True:
+            opened = self.encrypted.require(collection)
+            try:
+                page = self._page(opened, after, limit)
+            except Outdated:
+                continue
+            if self.encrypted.require(collection).id == opened.id:
+                return page
 
-        return self.sealed.on(collection, page)
+    def _page(self, collection: OpenCollection, after: bytes, limit: int) -> Page[Subject]:
+        rows = self._store.rows(collection.id, after, limit)
+        page = Page[Subject]([], rows[-1].tag.hex() if len(rows) == limit else None)
+        for row in rows:
+            try:
+                stored = self.encrypted.read_row(collection, row)
+            except SubjectDamaged:
+                log.error("a damaged subject was left out of a listing", extra={"tag": row.tag.hex()})
+                page.damaged.append(self.encrypted.damaged_name(collection, row))
+                continue
+            if stored is not None:
+                page.items.append(stored.subject)
+        return page
 
     def delete_subject(self, collection: str, subject: str) -> Receipt:
-        """Forgets a subject with all media and photos. Raises CollectionNotFound, SubjectNotFound."""
-
-        def delete(handle: Handle) -> Receipt:
-            row = self.sealed.row(handle, subject)
-            media = self.sealed.read(handle, row).media
-            if not self._store.delete(handle.id, row.tag):
-                raise types.SubjectNotFound
-            self.nearest.erase(handle)
-            return self._receipt(1, len(media), sum(medium.photo for medium in media))
-
-        return self.sealed.on(collection, delete)
+        """Delete a subject with all media and photos, damaged or not. Raises CollectionNotFound, SubjectNotFound."""
+        subject = checks.clean_name(subject)
+        with self.editor.turn(collection):
+            for opened in self.editor.attempts(collection):
+                media: tuple[Medium, ...] | None = None
+                with suppress(SubjectDamaged):
+                    media = self.encrypted.read(opened, subject).subject.media
+                if self.encrypted.delete(opened, opened.cipher.tag(subject)):
+                    if media is None:
+                        return self._receipt(1)
+                    return self._receipt(1, len(media), sum(medium.photo for medium in media))
+        raise Busy
 
     # -- media and templates ------------------------------------------------------------------------------------------
 
     def add_media(
         self, collection: str, subject: str, model: str, media: Sequence[NewMedium], create: bool = False
     ) -> Subject:
-        """The subject with these media, all or none, and its template pooled anew; a known id replaces its medium.
+        """Return the subject with these media, all or none, and a new template; a known id replaces its medium.
 
         `create` makes a missing subject. Photos are kept when the collection's policy says so. Raises ModelMismatch,
-        InvalidSubject for unfit vectors or descriptors that cancel out, TooMuchForOneSubject, SubjectNotFound.
+        InvalidSubject for unfit vectors or descriptors that cancel out, SubjectTooLarge, SubjectNotFound.
         """
-        now = self._clock()
-
-        def change(handle: Handle, old: Subject | None) -> Subject:
-            checks.check_model(handle.head, model)
-            if old is None and not create:
-                raise types.SubjectNotFound
-            found, policy = old or self._new(handle, subject), handle.head.policy
-            whole = {medium.id: medium for medium in found.media}
-            for medium in media:
-                checks.check_medium(medium, handle.head.dimension)
-                photo = policy.keep_photos and medium.photo is not None
-                whole[medium.id] = Medium(medium.id, medium.vectors, medium.quality, now, True, photo)
-            return checks.pooled(replace(found, media=tuple(whole.values())), policy)
-
-        return self.change(collection, subject, change, {m.id: m.photo for m in media})
+        photos = {checks.clean_name(medium.id): medium.photo for medium in media}
+        with self.editor.turn(collection):
+            for edit in self.editor.edits(collection, subject):
+                meta = edit.collection.meta
+                checks.check_model(meta, model)
+                if edit.stored is None and not create:
+                    raise SubjectNotFound
+                now = self.encrypted.now()
+                by_id = {medium.id: medium for medium in edit.subject.media}
+                for new in (checks.clean_medium(medium, meta.dimension) for medium in media):
+                    digest = photo_digest(new.photo) if meta.policy.keep_photos and new.photo is not None else None
+                    by_id[new.id] = Medium(new.id, new.vectors, new.quality, now, True, digest, new.place)
+                changed = checks.with_template(replace(edit.subject, media=tuple(by_id.values())), meta.policy)
+                if (written := edit.write(changed, photos)) is not None:
+                    return written
+        raise Busy
 
     def delete_medium(self, collection: str, subject: str, medium: str) -> Subject:
-        """The subject without that medium and its photo, pooled anew. Raises MediumNotFound, SubjectNotFound."""
-
-        def change(handle: Handle, old: Subject | None) -> Subject:
-            if old is None:
-                raise types.SubjectNotFound
-            left = tuple(m for m in old.media if m.id != medium)
-            if len(left) == len(old.media):
-                raise types.MediumNotFound
-            return checks.pooled(replace(old, media=left), handle.head.policy)
-
-        left = self.change(collection, subject, change, {medium: None})
-        if (handle := self.sealed.find(collection)) is not None:
-            self.nearest.erase(handle)
-        return left
+        """Return the subject without that medium and its photo. Raises MediumNotFound, SubjectNotFound."""
+        medium = checks.clean_name(medium)
+        with self.editor.turn(collection):
+            for edit in self.editor.edits(collection, subject):
+                if edit.stored is None:
+                    raise SubjectNotFound
+                left = tuple(m for m in edit.subject.media if m.id != medium)
+                if len(left) == len(edit.subject.media):
+                    raise MediumNotFound
+                changed = checks.with_template(replace(edit.subject, media=left), edit.collection.meta.policy)
+                if (written := edit.write(changed, {medium: None})) is not None:
+                    return written
+        raise Busy
 
     def photo(self, collection: str, subject: str, medium: str) -> bytes:
-        """A kept photo. Raises MediumNotFound when there is none, SubjectNotFound."""
-
-        def find(handle: Handle) -> bytes:
-            photo = self.sealed.photo(handle, self.sealed.row(handle, subject), medium)
-            if photo is None:
-                raise types.MediumNotFound
-            return photo
-
-        return self.sealed.on(collection, find)
+        """Return a kept photo. Raises MediumNotFound when there is none, SubjectNotFound."""
+        medium = checks.clean_name(medium)
+        for opened in self.editor.attempts(collection):
+            stored = self.encrypted.read(opened, subject)
+            kept = next((m for m in stored.subject.media if m.id == medium and m.photo), None)
+            if kept is None:
+                raise MediumNotFound
+            if (photo := self.encrypted.photo(stored, kept)) is not None:
+                return photo  # else it was deleted after the subject was read
+        raise Busy
 
     def template(self, collection: str, subject: str, model: str) -> Vector:
-        """The subject's template float32 [D] of unit length. Raises ModelMismatch, NoTemplate, SubjectNotFound."""
-
-        def find(handle: Handle) -> Vector:
-            checks.check_model(handle.head, model)
-            vector = self.sealed.template(handle, self.sealed.row(handle, subject))
-            if vector is None:
-                raise types.NoTemplate
-            return vector
-
-        return self.sealed.on(collection, find)
+        """Return the subject's template [D] of unit length. Raises ModelMismatch, NoTemplate, SubjectNotFound."""
+        return self._template(collection, subject, model)[1]
 
     def verify(self, collection: str, subject: str, model: str, probe: Vector) -> Match:
-        """A probe [D] against one subject. Raises as `template`, InvalidSubject for an unfit probe."""
+        """Compare a probe [D] with one subject. Raises as `template` does, InvalidSubject for an unfit probe."""
+        stored, template = self._template(collection, subject, model)
+        return match(stored.subject, template, checks.unit_vector(probe, stored.collection.meta.dimension))
 
-        def find(handle: Handle) -> Match:
-            checks.check_model(handle.head, model)
-            found = self.sealed.read(handle, self.sealed.row(handle, subject))
-            if found.template is None:
-                raise types.NoTemplate
-            return match(found, found.template, checks.unit(probe, handle.head.dimension))
+    def search(self, collection: str, model: str, probe: Vector, count: int = 10) -> SearchResult:
+        """Return the `count` subjects most similar to a probe [D], best first, and how many were searched.
 
-        return self.sealed.on(collection, find)
-
-    def search(self, collection: str, model: str, probe: Vector, count: int = 10) -> list[Match]:
-        """The `count` subjects most similar to a probe [D], best first.
-
-        Sees every enrolment and deletion that was finished before the call, whichever process did it; exact but by
-        vector sets. Raises ModelMismatch, CollectionNotFound, InvalidSubject for an unfit probe.
+        Sees every enrolment and deletion that was finished before the call, whichever process did it. Raises
+        ModelMismatch, CollectionNotFound, InvalidSubject for an unfit probe.
         """
+        return self.search_all(collection, model, [probe], count)[0]
 
-        def find(handle: Handle) -> list[Match]:
-            checks.check_model(handle.head, model)
-            return best(self.sealed, self.nearest, handle, checks.unit(probe, handle.head.dimension), count)
-
-        return self.sealed.on(collection, find)
+    def search_all(self, collection: str, model: str, probes: Sequence[Vector], count: int = 10) -> list[SearchResult]:
+        """Search for each of several probes [D] as `search` does, with one look at the templates for all of them."""
+        while probes:
+            opened = self.encrypted.require(collection)
+            checks.check_model(opened.meta, model)
+            units = np.stack([checks.unit_vector(probe, opened.meta.dimension) for probe in probes])
+            try:
+                results = best_matches(self.encrypted, self.indexes, opened, units, count)
+            except Outdated:
+                continue
+            if self.encrypted.require(collection).id == opened.id:
+                return results
+        return []
 
     def pseudonym(self, *names: str) -> str:
-        """A keyed hash of names, for logs: the same in every process; without the key it tells nobody anything."""
-        return self.sealed.name_tag("\0".join(names)).hex()
+        """Return a keyed hash of names, for logs: the same in every process; nobody can read it without the key."""
+        return self.encrypted.name_tag(unicodedata.normalize("NFC", "\0".join(names))).hex()
 
     def warm(self, collection: str) -> int:
-        """Copies a collection's templates to where they are searched; how many there are."""
-        return self.sealed.on(collection, self.nearest.caught_up)
+        """Read a collection's templates into memory; return how many there are."""
+        return self.indexes.catch_up(self.encrypted.require(collection))
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def change(
-        self,
-        collection: str,
-        subject: str,
-        make: Callable[[Handle, Subject | None], Subject],
-        photos: Mapping[str, bytes | None] | None = None,
-    ) -> Subject:
-        """Writes what `make` makes of a subject (None: there is none yet), anew when it changed meanwhile.
+    def _template(self, collection: str, subject: str, model: str) -> tuple[StoredSubject, Vector]:
+        opened = self.encrypted.require(collection)
+        checks.check_model(opened.meta, model)
+        stored = self.encrypted.read(opened, subject)
+        if stored.subject.template is None:
+            raise NoTemplate
+        return stored, stored.subject.template
 
-        `photos` by medium: kept where the new subject says so, else forgotten. Raises InvalidName, CollectionNotFound,
-        Busy after ATTEMPTS, and what `make` raises.
-        """
-        checks.check_name(subject)
-
-        def attempt(handle: Handle) -> Subject | None:
-            tag = handle.sealer.tag(subject)
-            row = self._store.row(handle.id, tag)
-            if row is not None and self.sealed.over(row):
-                self._store.delete(handle.id, tag, row.version)
-                row = None
-            now = self._clock()
-            made = replace(make(handle, self.sealed.read(handle, row) if row else None), updated=now)
-            ttl = made.ttl if made.ttl is not None else handle.head.policy.ttl
-            made = replace(made, expires=None if ttl is None else now + ttl)
-            kept = {medium.id for medium in made.media if medium.photo}
-            new = {medium: photo for medium, photo in (photos or {}).items() if medium in kept and photo is not None}
-            done = self.sealed.write(handle, made, row, new, set(photos or ()) - set(new))
-            return made if done else None
-
-        for number in range(ATTEMPTS):
-            handle = self.sealed.find(collection)
-            if handle is None:
-                raise types.CollectionNotFound
-            if (made := attempt(handle)) is not None:
-                return made
-            time.sleep(secrets.randbelow(1 + min(number, 10)) / 1000)
-        raise types.Busy
-
-    def _described(self, handle: Handle) -> Collection:
-        head = handle.head
-        count = self._store.count(handle.id)
-        return Collection(head.name, head.model, head.dimension, head.created, head.policy, count)
-
-    def _new(self, handle: Handle, name: str) -> Subject:
-        now = self._clock()
-        return Subject(name, {}, now, now, None, None, handle.head.model, (), None)
+    def _described(self, collection: OpenCollection) -> Collection:
+        meta = collection.meta
+        subjects = self._store.count(collection.id)
+        return Collection(meta.name, meta.model, meta.dimension, meta.created, meta.policy, subjects)
 
     def _receipt(self, subjects: int, media: int | None = None, photos: int | None = None) -> Receipt:
-        return Receipt(secrets.token_hex(8), self._clock(), subjects, media, photos)
+        return Receipt(secrets.token_hex(8), self.encrypted.now(), subjects, media, photos)

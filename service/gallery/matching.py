@@ -1,39 +1,75 @@
-"""From the index's candidates to matches: as they stand in the store now, scored in full precision."""
+"""From the index's candidates to matches: the subjects as the store holds them now, scored in full precision."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 
-from service.gallery import Match, Subject, Vector
-from service.gallery.indices import Nearest
-from service.gallery.sealed import Handle, SealedStore
+from service.gallery import Match, Medium, SearchResult, Subject, Vector
+from service.gallery.encrypted import EncryptedStore
+from service.gallery.encrypted_collections import OpenCollection
+from service.gallery.errors import SubjectDamaged
+from service.gallery.indexes.template_indexes import TemplateIndexes
 
 SPARE = 8
 """Candidates beyond those asked for, which the index's rounding may have put behind."""
+SAME_PHOTO = 0.995
+"""Media that are more similar than that are copies of one photo: together they say no more than one of them."""
+log = logging.getLogger(__name__)
 
 
 def match(subject: Subject, template: Vector, probe: Vector) -> Match:
-    """A subject with its template [D] against a probe [D], both of unit length."""
-    similarity, media = float(np.clip(probe @ template, -1, 1)), sum(medium.used for medium in subject.media)
-    return Match(subject.id, similarity, media, subject.metadata)
+    """Compare a subject's template [D] with a probe [D], both of unit length."""
+    similarity = float(np.clip(probe @ template, -1, 1))
+    return Match(subject.id, similarity, distinct_media(subject.media), subject.metadata)
 
 
-def best(sealed: SealedStore, nearest: Nearest, handle: Handle, probe: Vector, count: int) -> list[Match]:
-    """The `count` subjects of a collection most similar to a probe [D] of unit length, best first."""
-    size, reach = nearest.caught_up(handle), count + SPARE
-    while True:
-        found = _matches(sealed, handle, nearest.serials(handle, probe, reach), probe)
-        if len(found) >= count or reach >= size:
-            return found[:count]
-        reach *= 4  # many of the best are gone by now
+def distinct_media(media: Sequence[Medium]) -> int:
+    """Return how many media are pooled in a template; copies of one photo count once, or they would raise the
+    threshold of whoever sent one photo often.
+    """
+    used = [medium.vectors.mean(0) for medium in media if medium.used]
+    if not used:
+        return 0
+    means = np.stack(used)
+    means = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    copies = np.tril(means @ means.T > SAME_PHOTO, -1)
+    return int((~copies.any(axis=1)).sum())
 
 
-def _matches(sealed: SealedStore, handle: Handle, serials: Sequence[int], probe: Vector) -> list[Match]:
-    found = []
-    for row in sealed.store.rows_by_serial(handle.id, serials):
-        subject = None if sealed.over(row) else sealed.read(handle, row)
-        if subject is not None and subject.template is not None:
-            found.append(match(subject, subject.template, probe))
-    return sorted(found, key=lambda one: (-one.similarity, one.subject))
+def best_matches(
+    encrypted: EncryptedStore, indexes: TemplateIndexes, collection: OpenCollection, probes: Vector, count: int
+) -> list[SearchResult]:
+    """Return for each of the probes [P, D] of unit length the `count` subjects most similar to it, best first.
+
+    All probes are compared with the templates in one matrix product. Raises Outdated when another collection took this
+    one's place meanwhile.
+    """
+    size = indexes.catch_up(collection)
+    reach = count + SPARE
+    results: dict[int, SearchResult] = {}
+    while len(results) < len(probes):
+        left = [number for number in range(len(probes)) if number not in results]
+        for number, serials in zip(left, indexes.nearest(collection, probes[left], reach), strict=True):
+            matches = _matches(encrypted, collection, serials, probes[number])
+            if len(matches) >= count or reach >= size:
+                results[number] = SearchResult(matches[:count], size)
+        reach *= 4  # for those of whose best many are gone by now
+    return [results[number] for number in range(len(probes))]
+
+
+def _matches(
+    encrypted: EncryptedStore, collection: OpenCollection, serials: Sequence[int], probe: Vector
+) -> list[Match]:
+    matches = []
+    for row in encrypted.store.rows_by_serial(collection.id, serials):
+        try:
+            stored = encrypted.read_row(collection, row)
+        except SubjectDamaged:
+            log.error("a damaged subject was left out of a search", extra={"tag": row.tag.hex()})
+            continue
+        if stored is not None and stored.subject.template is not None:
+            matches.append(match(stored.subject, stored.subject.template, probe))
+    return sorted(matches, key=lambda match: (-match.similarity, match.subject))

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
 
-from model import templates
-from model.calibration import Calibration
-from service.broker import WorkerInfo
-from service.errors import NotReady
-from service.gallery import InvalidSubject, Mode, NotCalibrated, Vector
+from model.identity import templates
+from model.identity.calibration import Calibration
+from service.gallery import Vector
+from service.gallery.errors import InvalidSubject, NotCalibrated
+from service.schemas.names import Mode, Score
+from service.wire import ModelCard
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What can be said of a comparison 1:1; `thresholds` are similarities by false accept rate, as text."""
+
+    similarity: float
+    probability: float
+    matched: bool
+    far: float
+    threshold: float
+    thresholds: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -20,21 +33,17 @@ class Scoring:
     """A model by its digest: what it compares (`tpe` or `cosine`), how many numbers a vector has, what scores mean."""
 
     model: str
-    score: str
+    score: Score
     dimension: int
     calibration: Calibration | None
 
     @classmethod
-    def of(cls, workers: Sequence[WorkerInfo]) -> Scoring:
-        """That of the newest worker. Raises NotReady when there is none."""
-        for worker in reversed(workers):
-            if found := worker.info.get("identity"):
-                calibration = Calibration.from_dict(found["calibration"]) if found["calibration"] else None
-                return cls(worker.digest, found["score"], found["dimension"], calibration)
-        raise NotReady("no worker is ready")
+    def of(cls, card: ModelCard) -> Scoring:
+        """Return the scoring of a model by its card."""
+        return cls(card.digest, cast(Score, card.score), card.dimension, card.calibration)
 
     def calibrated(self) -> Calibration:
-        """Raises NotCalibrated."""
+        """Return the calibration. Raises NotCalibrated."""
         if self.calibration is None:
             raise NotCalibrated(
                 "the model's checkpoint has no calibration, so nothing tells what its similarities mean: "
@@ -43,32 +52,30 @@ class Scoring:
         return self.calibration
 
     def thresholds(self, *media: int) -> dict[str, float]:
-        """Similarity by false accept rate, as text: '0.01', '0.001', '0.0001'; by the media pooled on either side."""
+        """Return similarities by false accept rate, '0.01', '0.001', '0.0001', for so many media on either side."""
         calibration = self.calibrated()
         return {f"{t.far:g}": calibration.threshold(t.far, media) for t in calibration.thresholds}
 
-    def verdict(self, similarity: float, far: float, *media: int) -> dict[str, Any]:
-        """All that is said of a comparison 1:1."""
+    def verdict(self, similarity: float, far: float, *media: int) -> Verdict:
+        """Judge a comparison 1:1 of so many media on either side."""
         calibration = self.calibrated()
         threshold = calibration.threshold(far, media)
-        return {
-            "similarity": similarity,
-            "probability": calibration.probability(similarity, media=media),
-            "matched": similarity >= threshold,
-            "far": far,
-            "threshold": threshold,
-            "thresholds": self.thresholds(*media),
-            "score": self.score,
-            "model": self.model,
-        }
+        return Verdict(
+            similarity=similarity,
+            probability=calibration.probability(similarity, media=media),
+            matched=similarity >= threshold,
+            far=far,
+            threshold=threshold,
+            thresholds=self.thresholds(*media),
+        )
 
     def identification(self, people: int, fpir: float, *media: int) -> float:
-        """The threshold of 1:N among so many people."""
+        """Return the threshold of a search among so many people."""
         return self.calibrated().identification_threshold(people, fpir, media)
 
 
-def pool(vectors: Sequence[Vector], quality: Sequence[float], mode: Mode = "media") -> Vector:
-    """One vector [D] of unit length of several [D]. Raises InvalidSubject when they cancel out or differ in D."""
+def pool_vectors(vectors: Sequence[Vector], quality: Sequence[float], mode: Mode = "media") -> Vector:
+    """Return one vector [D] of unit length of several [D]. Raises InvalidSubject when they cancel or differ in D."""
     try:
         media = [templates.Medium(v[None], np.array([q], np.float32)) for v, q in zip(vectors, quality, strict=True)]
         return templates.pool(media, mode).vector
@@ -77,9 +84,9 @@ def pool(vectors: Sequence[Vector], quality: Sequence[float], mode: Mode = "medi
 
 
 def similarity(first: Vector, second: Vector) -> float:
-    """Cosine, −1 … 1. Raises InvalidSubject for a zero vector or other dimensions."""
+    """Return the cosine, −1 … 1. Raises InvalidSubject for a zero vector or different dimensions."""
     if first.shape != second.shape:
-        raise InvalidSubject("the two templates have not as many numbers")
+        raise InvalidSubject("the two templates have different numbers of numbers")
     try:
         return templates.cosine(first, second)
     except ValueError as error:

@@ -1,184 +1,248 @@
-"""Collections on the move: export to and import from one encrypted file, merging one into another.
-
-The file: MAGIC, salt, then frames of [length, nonce, ciphertext] under a key made from a passphrase (scrypt). A frame's
-place and whether it is the last are bound to it, so a cut, swapped or foreign frame is noticed. The first frame is the
-head, the others hold subjects with their photos.
-"""
+"""Collections on the move: export to and import from one encrypted file, merging one into another."""
 
 from __future__ import annotations
 
-import secrets
-import struct
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import BinaryIO
+import logging
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
-import msgpack
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+import msgspec
 
-from service.gallery import Collection, CollectionExists, CollectionNotFound, InvalidExport, ModelMismatch, Subject
+from service.gallery import Collection, Policy, Subject, checks, photo_digest
+from service.gallery.encrypted import StoredSubject
+from service.gallery.encrypted_collections import OpenCollection
+from service.gallery.errors import (
+    Busy,
+    CollectionExists,
+    InvalidExport,
+    InvalidName,
+    InvalidSubject,
+    ModelMismatch,
+    SubjectDamaged,
+    SubjectTooLarge,
+)
+from service.gallery.export_file import FrameReader, FrameWriter, Readable, Writable
 from service.gallery.gallery import Gallery
-from service.gallery.records import Head, check_name, packed_subject, pooled, unpacked_subject
-from service.gallery.sealed import Handle, SealedStore
+from service.gallery.records import CollectionMeta, pack_subject, unpack_subject
+from service.gallery.staged import StagedCollection
 
-MAGIC = b"AIOFACE1"
 FRAME_BYTES = 4 << 20
-"""Subjects are gathered into frames of about this size."""
-_LARGEST = 1 << 30
-_SALT, _NONCE = 16, 12
-_COST = 2**15  # scrypt's N: about 0.1 s and 32 MiB
-_LENGTH = struct.Struct(">I")
+"""Items are gathered into frames of about this size."""
+PHOTO_BYTES = 64 << 20
+"""Photos of one subject are written to the store in groups of this size."""
+MAX_DIMENSION = 4096
+log = logging.getLogger(__name__)
 
 
-def export(gallery: Gallery, collection: str, passphrase: str, file: BinaryIO) -> int:
-    """Writes a collection with all subjects, media and kept photos; how many subjects. Raises CollectionNotFound."""
-    sealed = gallery.sealed
-    handle = sealed.find(collection)
-    if handle is None:
-        raise CollectionNotFound
-    salt = secrets.token_bytes(_SALT)
-    file.write(MAGIC + salt)
-    key, number, count = _key(passphrase, salt), 0, 0
-    pending = handle.head.packed()
-    for frame, subjects in _frames(sealed, handle):
-        _write_frame(file, key, number, pending, last=False)
-        pending, number, count = frame, number + 1, count + subjects
-    _write_frame(file, key, number, pending, last=True)
+class _SubjectItem(msgspec.Struct, array_like=True, tag="subject", frozen=True):
+    packed: bytes
+    expires: float | None
+
+
+class _PhotoItem(msgspec.Struct, array_like=True, tag="photo", frozen=True):
+    """A photo of the last subject before it."""
+
+    medium: str
+    photo: bytes
+
+
+class _SubjectItem1(msgspec.Struct, array_like=True, frozen=True):
+    """A subject with all its photos, as files of version 1 have it."""
+
+    packed: bytes
+    expires: float | None
+    photos: dict[str, bytes]
+
+
+_Item = _SubjectItem | _PhotoItem
+
+
+def export(gallery: Gallery, collection: str, passphrase: str, file: Writable) -> int:
+    """Write a collection with all subjects, media and kept photos; return how many subjects.
+
+    Damaged subjects are left out, and the log says how many. Raises CollectionNotFound, InvalidExport for a short
+    passphrase.
+    """
+    opened = gallery.encrypted.require(collection)
+    writer = FrameWriter(file, passphrase)
+    writer.begin(opened.meta.packed())
+    count = size = 0
+    items: list[_Item] = []
+    for item in _items(gallery, opened):
+        items.append(item)
+        count += isinstance(item, _SubjectItem)
+        size += len(item.packed) if isinstance(item, _SubjectItem) else len(item.photo)
+        if size >= FRAME_BYTES:
+            writer.add(msgspec.msgpack.encode(items))
+            items = []
+            size = 0
+    if items:
+        writer.add(msgspec.msgpack.encode(items))
+    writer.end()
     return count
 
 
-def import_(gallery: Gallery, file: BinaryIO, passphrase: str, name: str | None = None) -> Collection:
-    """The collection of an exported file, under its own or another name; all of it or nothing.
+def _items(gallery: Gallery, collection: OpenCollection) -> Iterator[_Item]:
+    damaged = 0
+    for stored in gallery.encrypted.subjects(collection):
+        if not isinstance(stored, StoredSubject):
+            damaged += 1
+            continue
+        yield _SubjectItem(pack_subject(stored.subject), stored.subject.expires)
+        for medium, photo in gallery.encrypted.photos(stored):
+            yield _PhotoItem(medium, photo)
+    if damaged:
+        log.error("damaged subjects were left out of an export", extra={"subjects": damaged})
 
-    Its model is the one it was exported with. Raises InvalidExport, CollectionExists, InvalidName.
+
+def import_(
+    gallery: Gallery,
+    file: Readable,
+    passphrase: str,
+    name: str | None = None,
+    progress: Callable[[int], object] = lambda _: None,
+) -> Collection:
+    """Add the collection of an exported file, under its own or another name; all of it or nothing.
+
+    The file is read in order and never held as a whole. `progress` is told the number of subjects so far. The model is
+    the one that the collection was exported with. Raises InvalidExport, CollectionExists, InvalidName.
     """
-    sealed = gallery.sealed
-    frames = _read_frames(file, passphrase)
-    try:
-        head = Head.unpacked(next(frames))
-    except (TypeError, ValueError, KeyError, StopIteration) as error:
-        raise InvalidExport from error
-    head = replace(head, name=head.name if name is None else name, staged=sealed.clock())
-    check_name(head.name)
-    if sealed.find(head.name) is not None:
+    reader = FrameReader(file, passphrase)
+    frames = iter(reader)
+    meta = _checked_meta(next(frames), name)
+    if gallery.encrypted.find(meta.name) is not None:
         raise CollectionExists
-    staged = sealed.create(head, staged=True)
-    assert staged is not None
-    try:
+    with StagedCollection(gallery.encrypted, meta) as staged:
+        subjects = _Import(staged)
         for frame in frames:
-            _put_frame(sealed, staged, frame)
-        if not sealed.publish(staged):
+            for item in _decoded(frame, reader.version):
+                if isinstance(item, _SubjectItem):
+                    progress(subjects.begin(item))
+                else:
+                    subjects.add_photo(item)
+        subjects.finish()
+        if not staged.publish():
             raise CollectionExists
-    except BaseException:
-        sealed.discard(staged)
-        raise
-    return gallery.collection(head.name)
+    return gallery.collection(meta.name)
+
+
+def _decoded(frame: bytes, version: int) -> Iterator[_Item]:
+    """Yield the items of a frame. Raises InvalidExport."""
+    try:
+        if version == 2:
+            yield from msgspec.msgpack.decode(frame, type=list[_Item])
+            return
+        for item in msgspec.msgpack.decode(frame, type=list[_SubjectItem1]):
+            yield _SubjectItem(item.packed, item.expires)
+            for medium, photo in item.photos.items():
+                yield _PhotoItem(medium, photo)
+    except msgspec.MsgspecError as error:
+        raise InvalidExport("the file holds something else than subjects") from error
+
+
+def _checked_meta(frame: bytes, name: str | None) -> CollectionMeta:
+    """Return what the file says of its collection, if the API could return it. Raises InvalidExport, InvalidName."""
+    try:
+        meta = CollectionMeta.unpacked(frame)
+        checks.check_ttl(meta.policy.ttl)
+    except (ValueError, InvalidSubject) as error:
+        raise InvalidExport("the file does not describe a collection") from error
+    similarity = meta.policy.reject_below
+    fits = 0 < meta.dimension <= MAX_DIMENSION and meta.model.isalnum() and len(meta.model) <= 128
+    if not fits or not math.isfinite(meta.created) or not (similarity is None or -1 <= similarity <= 1):
+        raise InvalidExport("the file does not describe a collection")
+    return replace(meta, name=checks.clean_name(meta.name if name is None else name))
+
+
+@dataclass(eq=False)
+class _Import:
+    """Writes subjects to a staged collection, each once its photos have come."""
+
+    staged: StagedCollection
+    count: int = 0
+    subject: Subject | None = None
+    photos: dict[str, bytes] = field(default_factory=dict)
+    received: dict[str, bytes] = field(default_factory=dict)
+    size: int = 0
+
+    def begin(self, item: _SubjectItem) -> int:
+        """Take the next subject; return how many there are by now. Raises InvalidExport."""
+        self.finish()
+        meta = self.staged.collection.meta
+        try:
+            subject = checks.checked_subject(replace(unpack_subject(item.packed), expires=item.expires), meta.dimension)
+            self.subject = checks.with_template(subject, meta.policy)
+        except (SubjectDamaged, InvalidName, InvalidSubject, SubjectTooLarge) as error:
+            raise InvalidExport(f"the file holds a subject that cannot be stored: {error.detail}") from error
+        if self.staged.read(self.subject.id) is not None:
+            raise InvalidExport("the file holds a subject twice")
+        self.count += 1
+        return self.count
+
+    def add_photo(self, item: _PhotoItem) -> None:
+        """Take a photo of the subject. Raises InvalidExport."""
+        digest = photo_digest(item.photo)
+        medium = next((m for m in self.subject.media if m.id == item.medium), None) if self.subject else None
+        if medium is None or medium.photo_digest not in (digest, b""):  # version 1 has no digests
+            raise InvalidExport("the file holds a photo that belongs to no medium")
+        self.photos[item.medium] = item.photo
+        self.received[item.medium] = digest
+        self.size += len(item.photo)
+        if self.size >= PHOTO_BYTES:
+            self._write()
+
+    def finish(self) -> None:
+        """Write the subject, if there is one."""
+        if self.subject is not None:
+            self._write()
+        self.subject = None
+        self.received = {}
+
+    def _write(self) -> None:
+        assert self.subject is not None
+        media = tuple(replace(m, photo_digest=self.received.get(m.id)) for m in self.subject.media)
+        self.staged.write(replace(self.subject, media=media), self.photos)
+        self.photos = {}
+        self.size = 0
 
 
 def merge(gallery: Gallery, source: str, target: str) -> int:
-    """Adds all subjects and media of `source` to `target`, which keeps its own where both have them; how many subjects.
+    """Add all subjects and media of `source` to `target`, which keeps its own where both have them; return how many.
 
-    `source` stays. Subject by subject: when it fails on the way, doing it again completes it. Raises ModelMismatch,
-    CollectionNotFound, TooMuchForOneSubject.
+    `source` stays. It goes subject by subject: when it fails on the way, doing it again completes it. Raises
+    ModelMismatch, CollectionNotFound, SubjectTooLarge.
     """
-    first, second = (gallery.sealed.find(name) for name in (source, target))
-    if first is None or second is None:
-        raise CollectionNotFound
-    if first.head.model != second.head.model:
+    first = gallery.encrypted.require(source)
+    second = gallery.encrypted.require(target)
+    if first.meta.model != second.meta.model:
         raise ModelMismatch("the two collections' templates are of different models")
     count = 0
-    for subject, photos in gallery.sealed.subjects(first):
-        _merge_subject(gallery, target, subject, photos)
-        count += 1
+    for stored in gallery.encrypted.subjects(first):
+        if isinstance(stored, StoredSubject):
+            _merge_subject(gallery, target, stored)
+            count += 1
+        else:
+            log.error("a damaged subject was left out of a merge")
     return count
 
 
-def _merge_subject(gallery: Gallery, target: str, coming: Subject, photos: dict[str, bytes]) -> None:
-    def change(handle: Handle, old: Subject | None) -> Subject:
-        keep = handle.head.policy.keep_photos
-        media = {m.id: replace(m, photo=m.photo and keep) for m in coming.media}
-        if old is None:
-            return pooled(replace(coming, media=tuple(media.values())), handle.head.policy)
-        media |= {m.id: m for m in old.media}
-        metadata = {**coming.metadata, **old.metadata}
-        return pooled(replace(old, media=tuple(media.values()), metadata=metadata), handle.head.policy)
-
-    there = gallery.sealed.on(target, lambda handle: _media_of(gallery.sealed, handle, coming.id))
-    gallery.change(target, coming.id, change, {m: p for m, p in photos.items() if m not in there})
-
-
-def _media_of(sealed: SealedStore, handle: Handle, subject: str) -> set[str]:
-    row = sealed.store.row(handle.id, handle.sealer.tag(subject))
-    return {m.id for m in sealed.read(handle, row).media} if row else set()
+def _merge_subject(gallery: Gallery, target: str, source: StoredSubject) -> None:
+    coming = source.subject
+    with gallery.editor.turn(target):
+        for edit in gallery.editor.edits(target, coming.id):
+            policy = edit.collection.meta.policy
+            own = {medium.id: medium for medium in edit.stored.subject.media} if edit.stored else {}
+            media = {m.id: replace(m, photo_digest=_kept_digest(m.photo_digest, policy)) for m in coming.media} | own
+            base = edit.stored.subject if edit.stored else coming
+            metadata = {**coming.metadata, **base.metadata}
+            checks.check_metadata(metadata)
+            changed = checks.with_template(replace(base, media=tuple(media.values()), metadata=metadata), policy)
+            photos = {m: p for m, p in gallery.encrypted.photos(source) if policy.keep_photos and m not in own}
+            if edit.write(changed, dict(photos)) is not None:
+                return
+    raise Busy
 
 
-def _frames(sealed: SealedStore, handle: Handle) -> Iterator[tuple[bytes, int]]:
-    """Packed subjects, gathered, with their number."""
-    gathered: list[list[object]] = []
-    size = 0
-    for subject, photos in sealed.subjects(handle):
-        packed = packed_subject(subject)
-        gathered.append([packed, subject.expires, photos])
-        size += len(packed) + sum(map(len, photos.values()))
-        if size >= FRAME_BYTES:
-            yield msgpack.packb(gathered), len(gathered)
-            gathered, size = [], 0
-    if gathered:
-        yield msgpack.packb(gathered), len(gathered)
-
-
-def _put_frame(sealed: SealedStore, staged: Handle, frame: bytes) -> None:
-    for packed, expires, photos in msgpack.unpackb(frame):
-        subject = pooled(replace(unpacked_subject(packed), expires=expires), staged.head.policy)
-        if not sealed.write(staged, subject, None, photos):
-            raise InvalidExport("the file holds a subject twice")
-
-
-def _write_frame(file: BinaryIO, key: AESGCM, number: int, plain: bytes, last: bool) -> None:
-    nonce = secrets.token_bytes(_NONCE)
-    sealed = nonce + key.encrypt(nonce, plain, _place(number, last))
-    file.write(_LENGTH.pack(len(sealed)) + sealed)
-
-
-def _read_frames(file: BinaryIO, passphrase: str) -> Iterator[bytes]:
-    start = file.read(len(MAGIC) + _SALT)
-    if len(start) != len(MAGIC) + _SALT or not start.startswith(MAGIC):
-        raise InvalidExport("not an export of a collection")
-    key, number = _key(passphrase, start[len(MAGIC) :]), 0
-    following = _read_frame(file)
-    while following is not None:
-        sealed, following = following, _read_frame(file)
-        try:
-            yield key.decrypt(sealed[:_NONCE], sealed[_NONCE:], _place(number, following is None))
-        except (InvalidTag, ValueError) as error:
-            reason = (
-                "the passphrase is another, or the file is damaged" if number == 0 else "the file is damaged or cut"
-            )
-            raise InvalidExport(reason) from error
-        number += 1
-    if not number:
-        raise InvalidExport("the file is cut")
-
-
-def _read_frame(file: BinaryIO) -> bytes | None:
-    """None at the end. Raises InvalidExport in the middle of a frame."""
-    announced = file.read(_LENGTH.size)
-    if not announced:
-        return None
-    length = _LENGTH.unpack(announced)[0] if len(announced) == _LENGTH.size else _LARGEST + 1
-    sealed = file.read(length) if length <= _LARGEST else b""
-    if len(sealed) != length:
-        raise InvalidExport("the file is damaged or cut")
-    return sealed
-
-
-def _place(number: int, last: bool) -> bytes:
-    return MAGIC + struct.pack(">Q?", number, last)
-
-
-def _key(passphrase: str, salt: bytes) -> AESGCM:
-    if len(passphrase) < 8:
-        raise InvalidExport("a passphrase has at least 8 characters")
-    return AESGCM(Scrypt(salt, 32, n=_COST, r=8, p=1).derive(passphrase.encode()))
+def _kept_digest(digest: bytes | None, policy: Policy) -> bytes | None:
+    return digest if policy.keep_photos else None

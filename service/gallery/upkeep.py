@@ -1,121 +1,153 @@
-"""What keeps a gallery sound: forgetting what is over, a new master key, a new key for a collection."""
+"""What keeps a gallery sound: deleting what has expired, a new master key, a new key for a collection."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import TypeAlias
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 
-from service.gallery import Busy, CollectionNotFound, Subject
+from service.crypto.vault import VaultLocked
+from service.gallery import Subject
+from service.gallery.encrypted import EncryptedStore, StoredSubject
+from service.gallery.encrypted_collections import OpenCollection, Outdated
+from service.gallery.errors import Busy, CollectionNotFound, SubjectDamaged
 from service.gallery.gallery import Gallery
-from service.gallery.sealed import ROOT, Handle, SealedStore
-from service.gallery.store import SubjectRow
+from service.gallery.staged import StagedCollection
 
 STAGED_SECONDS = 24 * 3600.0
 """A collection that has been staged for so long was left behind by a crash."""
 ROUNDS = 50
-"""Times a collection may have changed while its changes were copied."""
+"""How often a collection may change while its changes are copied."""
 _STEP = 512
-Make: TypeAlias = Callable[[Subject, dict[str, bytes], Handle], Subject]
-"""From a subject, its kept photos and the collection it goes to."""
 
 
-def purge(gallery: Gallery) -> int:
-    """Forgets subjects whose time is over and what crashes left behind; how many subjects. Call it every minute."""
-    sealed, store = gallery.sealed, gallery.sealed.store
-    now, gone = sealed.clock(), 0
-    while expired := store.expired(now, _STEP):
-        done = sum(store.delete(collection, row.tag, row.version) for collection, row in expired)
-        gone += done
-        if not done:
-            break
-    alive = set()
+@dataclass(frozen=True)
+class Expiry:
+    """A subject that was deleted because it had expired; the name is None if what was stored is damaged."""
+
+    collection: str
+    subject: str | None
+
+
+def purge(gallery: Gallery) -> list[Expiry]:
+    """Delete subjects that have expired and what crashes left behind; return the subjects. Call it every minute."""
+    encrypted = gallery.encrypted
+    store = encrypted.store
+    expired: list[Expiry] = []
+    existing = set()
     for row in store.all_collections():
-        alive.add(row.id)
-        if row.tag is None and sealed.opened(row).head.staged < now - STAGED_SECONDS:
-            store.delete_collection(row.id)
-    _tidy(gallery, alive)
+        existing.add(row.id)
+        with suppress(VaultLocked, CollectionNotFound):  # a damaged or deleted collection is not in others' way
+            collection = encrypted.opened(row)
+            if row.tag is not None:
+                expired += _purge_collection(encrypted, collection)
+            elif collection.meta.staged < encrypted.now() - STAGED_SECONDS:
+                store.delete_collection(row.id)
+    gallery.indexes.delete(gallery.indexes.collections() - existing)
+    _refresh_indexes(gallery)
     store.scrub()
-    return gone
+    return expired
 
 
-def _tidy(gallery: Gallery, alive: set[bytes]) -> None:
-    """No template of what is gone stays where it is searched."""
-    held = gallery.nearest.held()
-    gallery.nearest.forget(held - alive)
-    for row in gallery.sealed.store.all_collections():
+def _purge_collection(encrypted: EncryptedStore, collection: OpenCollection) -> Iterator[Expiry]:
+    now = encrypted.now()
+    for number in collection.ledger.expiring(now):
+        try:
+            entries = list(encrypted.page(collection, number).entries())
+        except Outdated:
+            continue  # the next call finds them
+        for tag, entry in entries:
+            if entry.expires > now:
+                continue
+            row = encrypted.store.row(collection.id, tag)
+            name = encrypted.damaged_name(collection, row) if row else None
+            after = encrypted.delete(collection, tag)
+            if after is None:  # somebody changed the collection: the next call goes on
+                return
+            collection = after
+            yield Expiry(collection.meta.name, None if name is None or name.startswith("tag:") else name)
+
+
+def _refresh_indexes(gallery: Gallery) -> None:
+    """Delete the templates of deleted subjects from memory."""
+    held = gallery.indexes.collections()
+    for row in gallery.encrypted.store.all_collections():
         if row.id in held and row.tag is not None:
-            gallery.nearest.caught_up(gallery.sealed.opened(row))
+            with suppress(VaultLocked):
+                gallery.indexes.catch_up(gallery.encrypted.opened(row))
 
 
-def rewrap(sealed: SealedStore) -> int:
-    """Wraps every key under the vault's first master key; how many were not. After it the older ones can be dropped."""
-    store, vault, changed = sealed.store, sealed.vault, 0
-    label = ROOT.encode()
-    root = store.record(ROOT)
-    if root is not None and not vault.is_current(root):
-        store.put_record(ROOT, vault.wrap(vault.unwrap(root, label), label))
-        changed += 1
+def rewrap(encrypted: EncryptedStore) -> int:
+    """Wrap every key under the vault's first master key; return how many were not. The older ones can then go."""
+    store = encrypted.store
+    vault = encrypted.vault
+    changed = int(encrypted.root.rewrap())
     for row in store.all_collections():
         if not vault.is_current(row.key):
             changed += store.set_key(row.id, row.key, vault.wrap(vault.unwrap(row.key, row.id), row.id))
     return changed
 
 
-def rotate(sealed: SealedStore, collection: str) -> None:
-    """Seals a collection anew under a new key while it is in use; the old key and all it sealed are forgotten.
+def rotate(encrypted: EncryptedStore, collection: str) -> list[str]:
+    """Encrypt a collection under a new key while it is in use; the old key and all under it are deleted.
 
-    Raises CollectionNotFound, Busy when it is changed faster than it can be copied. Nothing is lost then.
+    Returns the names of damaged subjects, which stay behind. Raises CollectionNotFound, Busy when it is changed faster
+    than it can be copied. Nothing is lost then.
     """
-    first = sealed.find(collection)
-    if first is None:
-        raise CollectionNotFound
-    staged = sealed.create(replace(first.head, staged=sealed.clock()), staged=True)
-    assert staged is not None
-    names: dict[int, str] = {}
-    since = 0
-    try:
+    first = encrypted.require(collection)
+    with StagedCollection(encrypted, first.meta) as staged:
+        copier = Copier(encrypted, staged)
         for _ in range(ROUNDS):
-            old = sealed.find(collection)
-            if old is None or old.id != first.id:
+            current = encrypted.require(collection)
+            if current.id != first.id:
                 raise CollectionNotFound
-            since = copy_changes(sealed, old, staged, since, names)
-            if sealed.publish(staged, replacing=old):
-                return
-        raise Busy
-    except BaseException:
-        sealed.discard(staged)
-        raise
+            copier.catch_up(current)
+            if staged.publish(replacing=current):
+                return sorted(copier.damaged)
+    raise Busy
 
 
-def copy_changes(
-    sealed: SealedStore, old: Handle, staged: Handle, since: int, names: dict[int, str], make: Make | None = None
-) -> int:
-    """Brings `staged` up to date with `old` since a version, each subject as `make` makes it anew (None: as it is).
+@dataclass(eq=False)
+class Copier:
+    """Brings a staged collection up to date with another, again and again, until nothing changed meanwhile.
 
-    The version reached.
-
-    `names` are the subjects that `staged` holds by their serials in `old`.
+    `convert` makes the copy of a subject (None: it stays as it is). `names` are the subjects that were copied, by
+    their serials in the original.
     """
-    changes = sealed.store.changes(old.id, since)
-    serials = list({row.serial for row in changes.rows})
-    for serial in changes.removed:
-        if (name := names.pop(serial, None)) is not None:
-            sealed.store.delete(staged.id, staged.sealer.tag(name))
-    for start in range(0, len(serials), _STEP):
-        for row in sealed.store.rows_by_serial(old.id, serials[start : start + _STEP]):
-            names[row.serial] = _copy(sealed, old, row, staged, make)
-    return changes.version
 
+    encrypted: EncryptedStore
+    staged: StagedCollection
+    convert: Callable[[StoredSubject], Subject] | None = None
+    version: int = 0
+    names: dict[int, str] = field(default_factory=dict)
+    damaged: set[str] = field(default_factory=set)
 
-def _copy(sealed: SealedStore, old: Handle, row: SubjectRow, staged: Handle, make: Make | None) -> str:
-    subject = sealed.read(old, row)
-    photos = sealed.photos(old, row, subject)
-    if make is not None:
-        subject = make(subject, photos, staged)
-    there = sealed.store.row(staged.id, staged.sealer.tag(subject.id))
-    kept = {medium.id for medium in sealed.read(staged, there).media} if there else set()
-    wanted = {medium.id for medium in subject.media if medium.photo}
-    new = {medium: photo for medium, photo in photos.items() if medium in wanted}
-    sealed.write(staged, subject, there, new, kept - wanted)
-    return subject.id
+    def catch_up(self, original: OpenCollection) -> None:
+        """Copy what changed in the original since the last call. Raises Busy when it gets another key meanwhile."""
+        store = self.encrypted.store
+        changes = store.changes(original.id, self.version)
+        serials = list({row.serial for row in changes.rows})
+        for serial in changes.removed:
+            if (name := self.names.pop(serial, None)) is not None:
+                self.staged.delete(name)
+        for start in range(0, len(serials), _STEP):
+            for row in store.rows_by_serial(original.id, serials[start : start + _STEP]):
+                try:
+                    stored = self.encrypted.read_row(original, row)
+                except SubjectDamaged:
+                    self.damaged.add(self.encrypted.damaged_name(original, row))
+                    continue
+                except Outdated as error:
+                    raise Busy from error
+                if stored is not None:
+                    self.names[row.serial] = self._copy(stored)
+        self.version = changes.version
+
+    def _copy(self, stored: StoredSubject) -> str:
+        subject = self.convert(stored) if self.convert else stored.subject
+        before = self.staged.read(subject.id)
+        old = {medium.id for medium in before.media} if before else set[str]()
+        wanted = {medium.id for medium in subject.media if medium.photo}
+        photos = {medium: photo for medium, photo in self.encrypted.photos(stored) if medium in wanted}
+        self.staged.write(subject, photos, old - wanted)
+        return subject.id

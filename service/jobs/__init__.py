@@ -1,106 +1,153 @@
-"""Asynchronous jobs: many photos accepted at once, analysed when there is room, kept for a while with their results.
+"""Asynchronous jobs: many photos accepted at once, analyzed when there is room, kept for a while with their results.
 
-POST /v1/jobs ─archive→ Items ─store→ runner (items through the broker, a few at once) ─store→ GET /v1/jobs/{id}
+POST /v1/jobs ─archive→ Items ─store→ runner (items through the queue, a few at once) ─store→ GET /v1/jobs/{id}
+POST /v1/videos, of a long video ─→ one Item ─┤
+POST …/conflicts ─→ an Item for each part ────┘
 
 One store interface, two stores: in this process, and in Redis, where another API process goes on with a job whose own
-is lost.
+process is lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
+
+from msgspec import Struct
 
 from service.errors import ServiceError
-from service.schemas import JobOptions
+from service.gallery.review import PartReview, ReviewPart
+from service.jobs.tracks import TrackedVideo
+from service.wire import Analysis, Options, Private
 
 
 class JobNotFound(ServiceError):
-    """No such job, or its time is over."""
+    """There is no such job, or its results are not kept any more."""
 
-    status, code, title = 404, "job_not_found", "No such job"
+    status = 404
+    code = "job_not_found"
+    title = "No such job"
 
 
 class IdempotencyConflict(ServiceError):
-    """The key came before, with something else."""
+    """The Idempotency-Key came before, with another body or other options."""
 
-    status, code, title = 409, "idempotency_conflict", "This Idempotency-Key was used for another job"
-
-
-@dataclass(frozen=True)
-class Item:
-    """One photo, or what is wrong with the entry that should be one; `name` is the caller's."""
-
-    name: str | None = field(default=None, repr=False)
-    image: bytes = field(default=b"", repr=False)
-    error: dict[str, Any] | None = None
+    status = 409
+    code = "idempotency_conflict"
+    title = "This Idempotency-Key was used for another job"
 
 
-@dataclass(frozen=True)
-class BulkJob:
-    """A job. `created` and `ended` are seconds since 1970; a deleted job is no more."""
+class ResultsTooLarge(ServiceError):
+    """The results of one job would take more bytes than an API key's jobs may have."""
+
+    status = 507
+    code = "results_too_large"
+    title = "The job's results take too many bytes: ask for less, or send less"
+
+
+class Item(Private, frozen=True, omit_defaults=True):
+    """One photo of a job, or the problem of the entry that should be one; `name` is the caller's name for it.
+
+    With `review` it is no photo, but a part of a collection to be looked through.
+    """
+
+    name: str | None = None
+    image: bytes = b""
+    error: dict[str, str | int] | None = None
+    review: ReviewPart | None = None
+
+
+class ItemResult(Private, frozen=True, omit_defaults=True):
+    """What became of one photo of a job: its analysis with the model's digest, or a problem document.
+
+    Of a video it is its tracks, of a part of a collection what was found there.
+    """
+
+    index: int
+    name: str | None = None
+    analysis: Analysis | None = None
+    model: str | None = None
+    error: dict[str, str | int] | None = None
+    video: TrackedVideo | None = None
+    review: PartReview | None = None
+
+
+class Job(Struct, frozen=True):
+    """A job as its store keeps it. `created` and `ended` are seconds since 1970; `owner` is the id of an API key.
+
+    `options.video` says that its one item is a video. With `cluster` the faces are sorted into people at the end;
+    `duplicates` are photos that are the same as an earlier one, with that one's number. With `review` its items are
+    parts of a collection to be looked through.
+    """
 
     id: str
     request_id: str
     owner: str
     created: float
     total: int
-    options: JobOptions
+    options: Options
     webhook: str | None = None
+    cluster: bool = False
+    duplicates: tuple[tuple[int, int], ...] = ()
+    review: bool = False
     done: int = 0
     failed: int = 0
     ended: float | None = None
 
     @property
     def status(self) -> Literal["running", "done"]:
-        """Where it is."""
+        """Return whether photos are still to be analyzed."""
         return "running" if self.ended is None else "done"
 
 
-@dataclass(frozen=True)
-class Once:
-    """An Idempotency-Key, hashed with its owner, and a digest of all that came with it."""
+class IdempotencyKey(Struct, frozen=True):
+    """An Idempotency-Key hashed with its owner, and a digest of all that came with it."""
 
     key: str
     digest: str
 
 
 class JobStore(Protocol):
-    """Keeps jobs. Raises NotReady when it cannot be reached."""
+    """Keeps jobs. Its methods raise NotReady when the store cannot be reached."""
 
-    async def create(self, job: BulkJob, items: Sequence[Item], once: Once | None) -> BulkJob:
-        """Keep it, owned by this process; or the one that came with this key. Raises QueueFull, IdempotencyConflict."""
+    async def create(self, job: Job, items: Sequence[Item], once: IdempotencyKey | None) -> Job:
+        """Keep a job, owned by this process; or return the job that came with this key before.
 
-    async def job(self, job_id: str) -> BulkJob | None:
-        """The job."""
+        Raises QueueFull, IdempotencyConflict.
+        """
 
-    async def results(self, job_id: str, start: int, limit: int) -> list[dict[str, Any]]:
-        """Results of items `start` … `start + limit` that are there, in order."""
+    async def job(self, job_id: str) -> Job | None:
+        """Return the job if it is kept."""
 
-    async def todo(self, job_id: str) -> list[int]:
-        """Items without a result."""
+    async def results(self, job_id: str, start: int, limit: int) -> list[ItemResult]:
+        """Return the results among the items `start` … `start + limit`, in order."""
 
-    async def item(self, job_id: str, index: int) -> Item | None:
-        """An item that is to do."""
+    async def pending(self, job_id: str) -> list[int]:
+        """Return the numbers of the items without a result."""
 
-    async def put(self, job_id: str, index: int, result: dict[str, Any]) -> bool:
-        """An item's result; its photo is forgotten. False when the job is no more."""
+    async def item(self, job_id: str, index: int) -> tuple[Item, int] | None:
+        """Return an item without a result, and how often it was handed out by now, this time included."""
 
-    async def end(self, job_id: str) -> BulkJob | None:
-        """All is done."""
+    async def put_back(self, job_id: str, index: int) -> None:
+        """Count one delivery less of an item: this process ends in peace and has not worked on it."""
+
+    async def put(self, job_id: str, result: ItemResult) -> bool:
+        """Keep an item's result and forget its photo. Return False when the job is not kept any more."""
+
+    async def end(self, job_id: str) -> Job | None:
+        """Mark the job as done and keep its results for their time from now on."""
 
     async def close(self, job_id: str) -> None:
-        """All that follows is done too: nobody needs to go on with it."""
+        """Mark the follow-up (the webhook) as done, so that no process adopts the job."""
 
     async def delete(self, job_id: str) -> bool:
-        """Forget it; whether it was there."""
+        """Forget the job; return whether it was kept."""
 
     async def renew(self, job_id: str) -> bool:
-        """Stay its owner. False when the job is no more."""
+        """Stay the job's owner. Return False when the job is not kept any more."""
 
-    async def adopt(self) -> BulkJob | None:
-        """Become the owner of one that has lost its own."""
+    async def adopt(self) -> Job | None:
+        """Become the owner of a job whose process is lost, if there is one."""
 
     async def disconnect(self) -> None:
-        """Let go of what was opened; the jobs stay as they are."""
+        """Close the connections; the jobs stay as they are."""

@@ -3,86 +3,125 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
-import json
 import zipfile
 import zlib
 from collections.abc import Iterator
+
+from msgspec import MsgspecError, Struct, json
 
 from service.errors import BodyTooLarge, InvalidRequest, NoImage, ServiceError, TooManyImages
 from service.jobs import Item
 
 ZIP = ("application/zip", "application/x-zip-compressed")
 LINES = ("application/jsonl", "application/x-ndjson", "application/jsonlines")
-LONGEST_NAME = 255
+MAX_NAME = 255
+DIRECTORY_ENTRY = b"PK\x01\x02"
+SPARE_ENTRIES = 1000
+"""Folders and hidden files that an archive may list beside twice as many entries as photos are allowed."""
+READ = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Compressions that are read. LZMA's dictionary would be as large as the archive says, up to 4 GiB."""
 BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError)
+_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
 class InvalidArchive(ServiceError):
     """The body says it is a zip archive and is not."""
 
-    status, code, title = 400, "invalid_archive", "The body is not a valid zip archive"
+    status = 400
+    code = "invalid_archive"
+    title = "The body is not a valid zip archive"
 
 
-def from_zip(body: bytes, most: int, each: int, together: int) -> list[Item]:
-    """Every file of the archive that is not hidden, by name.
+class _Line(Struct, forbid_unknown_fields=True):
+    image: str
+    name: str | None = None
 
-    Raises InvalidArchive, NoImage, TooManyImages for more than `most` files, BodyTooLarge for more than `together`
-    bytes unpacked; a file of more than `each` bytes fails alone.
+
+_line_decoder = json.Decoder(_Line)
+
+
+def from_zip(body: bytes, max_images: int, max_bytes: int, max_unpacked: int) -> list[Item]:
+    """Return every file of the archive that is not hidden, by name.
+
+    Raises InvalidArchive, NoImage, TooManyImages for more than `max_images` files, BodyTooLarge for more than
+    `max_unpacked` bytes in all; a file of more than `max_bytes` fails alone. Entries of the directory are counted
+    before it is read, since zipfile makes an object of a kilobyte of each.
     """
+    if body.count(DIRECTORY_ENTRY) > 2 * max_images + SPARE_ENTRIES:
+        raise TooManyImages(f"a job may hold {max_images} images, this archive lists many more entries")
     try:
         archive = zipfile.ZipFile(io.BytesIO(body))
     except BROKEN as error:
         raise InvalidArchive from error
     with archive:
-        entries = [entry for entry in archive.infolist() if not entry.is_dir() and not _hidden(entry.filename)]
-        if len(entries) > most:
-            raise TooManyImages(f"a job may hold {most} images, this archive has {len(entries)}")
+        entries = [entry for entry in archive.infolist() if not entry.is_dir() and not _is_hidden(entry.filename)]
+        if len(entries) > max_images:
+            raise TooManyImages(f"a job may hold {max_images} images, this archive has {len(entries)}")
         if not entries:
             raise NoImage("the archive holds no file")
-        return list(_unpacked(archive, entries, each, together))
+        return list(_unpack(archive, entries, max_bytes, max_unpacked))
 
 
-def _hidden(path: str) -> bool:
+def _is_hidden(path: str) -> bool:
     return any(part.startswith((".", "__MACOSX")) for part in path.split("/"))
 
 
-def _unpacked(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], each: int, together: int) -> Iterator[Item]:
-    left = together
+def _unpack(
+    archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], max_bytes: int, max_unpacked: int
+) -> Iterator[Item]:
+    left = max_unpacked
     for entry in entries:
-        name = entry.filename[-LONGEST_NAME:]
+        name = _printable(entry.filename)
+        if entry.compress_type not in READ:
+            yield Item(name, error=InvalidArchive("this file of the archive is neither stored nor deflated").problem())
+            continue
         try:
             with archive.open(entry) as file:
-                image = file.read(min(each, left) + 1)  # whatever the directory says
+                image = file.read(min(max_bytes, left) + 1)  # whatever size the directory claims
         except BROKEN:
-            yield Item(name, error=InvalidArchive("this file of the archive is damaged or locked").problem())
+            yield Item(name, error=InvalidArchive("this file of the archive is damaged or encrypted").problem())
             continue
         if len(image) > left:
-            raise BodyTooLarge(f"an archive may have {together:,} bytes unpacked")
+            raise BodyTooLarge(f"an archive may have {max_unpacked:,} bytes unpacked")
         left -= len(image)
-        too_large = BodyTooLarge(f"an image may have {each:,} bytes").problem() if len(image) > each else None
-        yield Item(name, b"" if too_large else image, too_large)
+        if len(image) > max_bytes:
+            yield Item(name, error=BodyTooLarge(f"an image may have {max_bytes:,} bytes").problem())
+        else:
+            yield Item(name, image)
 
 
-def from_lines(body: bytes, most: int) -> list[Item]:
-    """`{"image": BASE64, "name": TEXT}` a line, name optional. Raises NoImage, TooManyImages."""
-    lines = [line for line in body.split(b"\n") if line.strip()]
-    if len(lines) > most:
-        raise TooManyImages(f"a job may hold {most} images, this one has {len(lines)}")
-    if not lines:
+def _printable(name: str) -> str:
+    """Return a name as it can be answered in JSON: its end, without lone surrogates."""
+    return name.encode("utf-8", "replace").decode()[-MAX_NAME:]
+
+
+def from_lines(body: bytes, max_images: int) -> list[Item]:
+    """Return the photos of lines `{"image": BASE64, "name": TEXT}`, name optional. Raises NoImage, TooManyImages."""
+    items: list[Item] = []
+    for line in io.BytesIO(body):
+        if not line.strip():
+            continue
+        if len(items) == max_images:
+            raise TooManyImages(f"a job may hold {max_images} images, this one has more lines")
+        items.append(_from_line(line))
+    if not items:
         raise NoImage("the body holds no line")
-    return [_from_line(line) for line in lines]
+    return items
 
 
 def _from_line(line: bytes) -> Item:
     try:
-        found = json.loads(line)
-        image, name = found.pop("image"), found.pop("name", None)
-        if found or not isinstance(image, str) or not (name is None or isinstance(name, str)):
-            raise ValueError("unknown fields or types")
-        data = image.partition(",")[2] if image.startswith("data:") else image
-        return Item(name[-LONGEST_NAME:] if name else None, base64.b64decode(data, validate=True))
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError, binascii.Error):
+        known = _line_decoder.decode(line)
+        return Item(_printable(known.name) if known.name else None, photo_from_base64(known.image))
+    except (MsgspecError, ValueError):
         detail = "a line is an object with `image`, a base64 string, and perhaps `name`"
         return Item(error=InvalidRequest(detail).problem())
+
+
+def photo_from_base64(text: str) -> bytes:
+    """Return the bytes; line breaks, URL-safe letters, missing padding and a `data:` prefix are taken."""
+    if text[:5].lower() == "data:":
+        text = text.partition(",")[2]
+    letters = b"".join(text.encode("ascii", "strict").split()).translate(_URL_SAFE).rstrip(b"=")
+    return base64.b64decode(letters + b"=" * (-len(letters) % 4), validate=True)

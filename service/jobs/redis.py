@@ -1,230 +1,240 @@
-"""Jobs in Redis, for many API processes: who owns one renews its lease, and another adopts a job whose lease is over.
+"""Jobs in Redis, for many API processes: the owner of a job renews its lease, another adopts it when the lease ends.
 
-Keys under one prefix, all of which expire: `<id>` (hash: meta, done, failed, ended), `<id>:items` and `<id>:results`
-(hashes by index), `once:<key>`; and `open` (sorted set: id → end of the lease by Redis' clock). Items and results, in
-which photos, names and what was found are, are sealed where there is a key.
+| key under `face:jobs:` | type       | what                                                                   |
+| ---------------------- | ---------- | ---------------------------------------------------------------------- |
+| <id>                   | hash       | the job (`meta`), how far it is, its owner and bytes; expires           |
+| <id>:items             | hash       | photos without a result by number; expires                             |
+| <id>:deliveries        | hash       | how often such a photo was handed to a process; expires                |
+| <id>:results           | hash       | results by number; expires                                             |
+| idempotency:<key>      | string     | digest and job of an Idempotency-Key; expires                          |
+| open                   | sorted set | jobs to be adopted when their lease, by Redis' clock, ends             |
+| kept                   | sorted set | all jobs by the time at which they came; expires with the last         |
+
+Items, results and the job itself are encrypted where there is a key, each bound to its place; where a key is
+`required`, what is not encrypted is refused.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-import msgpack
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from msgspec import MsgspecError, msgpack
+from msgspec.structs import replace
+from typing_extensions import override
 
-from service.broker.redis import reaching
-from service.broker.seal import Seal
+from service.crypto.queue_cipher import QueueCipher
+from service.crypto.vault import VaultLocked
 from service.errors import QueueFull
-from service.jobs import BulkJob, IdempotencyConflict, Item, Once
-from service.schemas import JobOptions
-from service.vault import VaultLocked
+from service.jobs import IdempotencyConflict, IdempotencyKey, Item, ItemResult, Job, JobStore, ResultsTooLarge
+from service.jobs.budget import Budget
+from service.queue.producer import redis_errors
+from service.redis_access import connect_async, load_script
 
-PREFIX = "face:bulk:"
-LEASE = 7.0
-"""Seconds after which a job whose owner was silent is adopted at the next look but one."""
-SEALED = b"\xc1"
-"""What no msgpack begins with."""
-CHUNK = 16
-"""Items a command."""
+PREFIX = "face:jobs:"
+LEASE_SECONDS = 7.0
+"""Time after which a job whose owner was silent is adopted at the next look but one."""
+ENCRYPTED = b"\xc1"
+"""First byte of an encrypted value: no msgpack begins with it."""
+ITEMS_AT_ONCE = 16
+"""Items that one command stores."""
+MAX_JOBS = 10_000
 
-_NOW = """
-local function now()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
-"""
-_PUT = """
-local key, index = KEYS[1] .. ARGV[1], ARGV[2]
-if redis.call('EXISTS', key) == 0 then return 0 end
-if redis.call('HDEL', key .. ':items', index) == 1 then
-  redis.call('HSET', key .. ':results', index, ARGV[3])
-  redis.call('PEXPIRE', key .. ':results', math.max(1, redis.call('PTTL', key)))
-  redis.call('HINCRBY', key, 'done', 1)
-  redis.call('HINCRBY', key, 'failed', ARGV[4])
-end
-return 1
-"""
-_RENEW = (
-    _NOW
-    + """
-if redis.call('EXISTS', KEYS[1] .. ARGV[1]) == 0 then
-  redis.call('ZREM', KEYS[1] .. 'open', ARGV[1])
-  return 0
-end
-redis.call('ZADD', KEYS[1] .. 'open', now() + ARGV[2], ARGV[1])
-return 1
-"""
-)
-_ADOPT = (
-    _NOW
-    + """
-local sure, over = {}, {}
-for i = 2, #ARGV do sure[ARGV[i]] = true end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1] .. 'open', '-inf', now())) do
-  if redis.call('EXISTS', KEYS[1] .. id) == 0 then
-    redis.call('ZREM', KEYS[1] .. 'open', id)
-  elseif sure[id] then
-    redis.call('ZADD', KEYS[1] .. 'open', now() + ARGV[1], id)
-    return {id, {}}
-  else
-    table.insert(over, id)
-  end
-end
-return {false, over}
-"""
-)
-"""KEYS prefix; ARGV lease, jobs whose lease was over at the last look.
-
-One of these if it still is; or nothing, and those whose lease is over now: Redis' clock may have jumped ahead.
-"""
+Kept = TypeVar("Kept", Job, Item, ItemResult)
 
 
-class RedisJobs:
-    """JobStore. At most about `most` jobs are open; each is kept for `seconds` after it came and after its end."""
+class RedisJobs(JobStore):
+    """JobStore. About `max_open` jobs are open at most; each is kept for `seconds` after it came and after its end.
 
-    def __init__(self, url: str, most: int, seconds: float, seal: Seal | None = None, prefix: str = PREFIX) -> None:
-        self._redis = redis.asyncio.Redis.from_url(
-            url, socket_timeout=10, socket_connect_timeout=2, retry=Retry(NoBackoff(), 1), protocol=2
-        )
-        self._most, self._ms, self._prefix, self._seal = most, round(1000 * seconds), prefix, seal
-        self._over: list[bytes] = []
-        self._put, self._renew, self._adopt = (self._redis.register_script(text) for text in (_PUT, _RENEW, _ADOPT))
+    Beyond the budget's bytes a new job is refused while jobs are open, and the oldest finished jobs are forgotten.
+    """
 
-    async def create(self, job: BulkJob, items: Sequence[Item], once: Once | None) -> BulkJob:
-        """Keep it, or find the one that came with this key."""
-        with reaching():
-            if once and (known := await self._claim(once, job.id)):
+    def __init__(
+        self,
+        url: str,
+        max_open: int,
+        seconds: float,
+        budget: Budget,
+        cipher: QueueCipher | None = None,
+        required: bool = False,
+        prefix: str = PREFIX,
+    ) -> None:
+        self._redis = connect_async(url)
+        self._max_open = max_open
+        self._milliseconds = round(1000 * seconds)
+        self._budget = budget
+        self._prefix = prefix
+        self._cipher = cipher
+        self._required = required
+        self._ended_leases: list[bytes] = []
+        names = ("make_room", "put", "hand_out", "renew", "adopt", "forget")
+        self._scripts = {name: self._redis.register_script(load_script("service.jobs", name).text) for name in names}
+
+    @override
+    async def create(self, job: Job, items: Sequence[Item], once: IdempotencyKey | None) -> Job:
+        with redis_errors():
+            if once and (known := await self._claim(once, job)):
                 return known
-            if await self._redis.zcard(f"{self._prefix}open") >= self._most:
+            try:
+                await self._make_room(job, items)
+            except QueueFull:
                 if once:
-                    await self._redis.delete(f"{self._prefix}once:{once.key}")
-                raise QueueFull("too many jobs are open", retry_after=10)
-            meta = {name: value for name, value in asdict(job).items() if name not in ("done", "failed", "ended")}
-            meta["options"] = job.options.model_dump()
-            key = f"{self._prefix}{job.id}"
-            rows = [(index, self._sealed(asdict(item), "item", job.id, index)) for index, item in enumerate(items)]
-            async with self._redis.pipeline() as pipe:
-                for start in range(0, len(rows), CHUNK):
-                    pipe.hset(f"{key}:items", mapping=dict(rows[start : start + CHUNK]))
-                pipe.hset(key, mapping={"meta": _packed(meta), "done": 0, "failed": 0})
-                pipe.pexpire(key, self._ms)
-                pipe.pexpire(f"{key}:items", self._ms)
-                await pipe.execute()
+                    await self._redis.delete(f"{self._prefix}idempotency:{once.key}")
+                raise
+            await self._store(job, items)
             await self.renew(job.id)
         return job
 
-    async def _claim(self, once: Once, job_id: str) -> BulkJob | None:
-        """The job that came with this key; None when the key is this job's now. Raises IdempotencyConflict."""
-        key, mine = f"{self._prefix}once:{once.key}", f"{once.digest} {job_id}"
-        if await self._redis.set(key, mine, nx=True, px=self._ms):
+    async def _make_room(self, job: Job, items: Sequence[Item]) -> None:
+        """Raises QueueFull."""
+        if await self._redis.zcard(f"{self._prefix}open") >= self._max_open:
+            raise QueueFull("too many jobs are open", retry_after=10)
+        if not await self._fits(job, sum(len(item.image) for item in items)):
+            raise QueueFull("jobs hold too many bytes; fetch and delete finished ones", retry_after=10)
+
+    async def _fits(self, job: Job, size: int) -> bool:
+        limits = (self._budget.per_owner, self._budget.total, MAX_JOBS)
+        return bool(await self._run("make_room", job.owner, size, *limits, job.id))
+
+    async def _store(self, job: Job, items: Sequence[Item]) -> None:
+        key = f"{self._prefix}{job.id}"
+        rows = [(index, self._packed(item, "item", job.id, index)) for index, item in enumerate(items)]
+        size = sum(len(row) for _, row in rows)
+        async with self._redis.pipeline() as pipe:
+            for start in range(0, len(rows), ITEMS_AT_ONCE):
+                pipe.hset(f"{key}:items", mapping=cast(Any, dict(rows[start : start + ITEMS_AT_ONCE])))
+            meta = self._packed(job, "meta", job.id)
+            pipe.hset(key, mapping={"meta": meta, "owner": job.owner, "size": size, "done": 0, "failed": 0})
+            pipe.zadd(f"{self._prefix}kept", {job.id: job.created})
+            for name in (key, f"{key}:items", f"{self._prefix}kept"):
+                pipe.pexpire(name, self._milliseconds)
+            await pipe.execute()
+
+    async def _claim(self, once: IdempotencyKey, job: Job) -> Job | None:
+        """Return the job that came with this key; None when the key is this job's now. Raises IdempotencyConflict."""
+        key = f"{self._prefix}idempotency:{once.key}"
+        claim = f"{once.digest} {job.id}"
+        if await self._redis.set(key, claim, nx=True, px=self._milliseconds):
             return None
-        kept = cast(bytes, await self._redis.get(key) or b" ")
-        digest, _, known = kept.decode("ascii").partition(" ")
+        stored = cast(bytes, await self._redis.get(key) or b" ")
+        digest, _, known_id = stored.decode("ascii").partition(" ")
         if digest and digest != once.digest:
             raise IdempotencyConflict
-        found = await self.job(known)
-        if found is None:
-            await self._redis.set(key, mine, px=self._ms)
-        return found
-
-    async def job(self, job_id: str) -> BulkJob | None:
-        """The job."""
-        with reaching():
-            found: dict[bytes, bytes] = await cast(Any, self._redis.hgetall(f"{self._prefix}{job_id}"))
-        if b"meta" not in found:
+        known = await self.job(known_id)
+        if known is None or known.owner != job.owner:
+            await self._redis.set(key, claim, px=self._milliseconds)
             return None
-        meta = msgpack.unpackb(found[b"meta"])
-        meta["options"] = JobOptions.model_validate(meta["options"])
-        ended = float(found[b"ended"]) if b"ended" in found else None
-        return BulkJob(**meta, done=int(found[b"done"]), failed=int(found[b"failed"]), ended=ended)
+        return known
 
-    async def results(self, job_id: str, start: int, limit: int) -> list[dict[str, Any]]:
-        """Those that are there."""
-        wanted = [str(index) for index in range(start, start + limit)]
-        with reaching():
-            found = await cast(Any, self._redis.hmget(f"{self._prefix}{job_id}:results", wanted))
-        rows = [(index, row) for index, row in enumerate(found, start) if row is not None]
-        return [self._opened(row, "result", job_id, index) for index, row in rows]
+    @override
+    async def job(self, job_id: str) -> Job | None:
+        with redis_errors():
+            row: dict[bytes, bytes] = await cast(Any, self._redis.hgetall(f"{self._prefix}{job_id}"))
+        if b"meta" not in row:
+            return None
+        job = self._unpacked(row[b"meta"], Job, "meta", job_id)
+        ended = float(row[b"ended"]) if b"ended" in row else None
+        return replace(job, done=int(row[b"done"]), failed=int(row[b"failed"]), ended=ended)
 
-    async def todo(self, job_id: str) -> list[int]:
-        """Items without a result."""
-        with reaching():
+    @override
+    async def results(self, job_id: str, start: int, limit: int) -> list[ItemResult]:
+        numbers = [str(index) for index in range(start, start + limit)]
+        if not numbers:
+            return []
+        with redis_errors():
+            rows = await cast(Any, self._redis.hmget(f"{self._prefix}{job_id}:results", numbers))
+        found = [(index, row) for index, row in enumerate(rows, start) if row is not None]
+        return [self._unpacked(row, ItemResult, "result", job_id, index) for index, row in found]
+
+    @override
+    async def pending(self, job_id: str) -> list[int]:
+        with redis_errors():
             return sorted(int(name) for name in await cast(Any, self._redis.hkeys(f"{self._prefix}{job_id}:items")))
 
-    async def item(self, job_id: str, index: int) -> Item | None:
-        """An item that is to do."""
-        with reaching():
-            found = await cast(Any, self._redis.hget(f"{self._prefix}{job_id}:items", str(index)))
-        return Item(**self._opened(found, "item", job_id, index)) if found else None
+    @override
+    async def item(self, job_id: str, index: int) -> tuple[Item, int] | None:
+        with redis_errors():
+            row = await self._run("hand_out", job_id, index)
+        return (self._unpacked(row[0], Item, "item", job_id, index), int(row[1])) if row else None
 
-    async def put(self, job_id: str, index: int, result: dict[str, Any]) -> bool:
-        """An item's result."""
-        with reaching():
-            packed = self._sealed(result, "result", job_id, index)
-            words: list[Any] = [job_id, index, packed, int("error" in result)]
-            return bool(await self._put(keys=[self._prefix], args=words))
+    @override
+    async def put_back(self, job_id: str, index: int) -> None:
+        with redis_errors():
+            await cast(Any, self._redis.hincrby(f"{self._prefix}{job_id}:deliveries", str(index), -1))
 
-    async def end(self, job_id: str) -> BulkJob | None:
-        """All is done."""
+    @override
+    async def put(self, job_id: str, result: ItemResult) -> bool:
+        too_large = ItemResult(result.index, result.name, error=ResultsTooLarge().problem())
+        place = ("result", job_id, result.index)
+        rows = self._packed(result, *place), self._packed(too_large, *place)
+        with redis_errors():
+            failed = int(result.error is not None)
+            budget = self._budget.per_owner
+            return bool(await self._run("put", job_id, result.index, rows[0], failed, budget, rows[1]))
+
+    @override
+    async def end(self, job_id: str) -> Job | None:
         key = f"{self._prefix}{job_id}"
-        with reaching():
-            if await self._redis.pexpire(key, self._ms):
+        with redis_errors():
+            if await self._redis.pexpire(key, self._milliseconds):
                 await cast(Any, self._redis.hset(key, "ended", str(time.time())))
-                await self._redis.pexpire(f"{key}:results", self._ms)
-        return await self.job(job_id)
+                await self._redis.pexpire(f"{key}:results", self._milliseconds)
+                await self._redis.pexpire(f"{self._prefix}kept", self._milliseconds)
+            job = await self.job(job_id)
+            if job:
+                await self._fits(job, 0)
+        return job
 
+    @override
     async def close(self, job_id: str) -> None:
-        """Nobody needs to go on with it."""
-        with reaching():
+        with redis_errors():
             await self._redis.zrem(f"{self._prefix}open", job_id)
 
+    @override
     async def delete(self, job_id: str) -> bool:
-        """Forget it."""
-        key = f"{self._prefix}{job_id}"
-        with reaching():
-            await self._redis.zrem(f"{self._prefix}open", job_id)
-            return bool(await self._redis.unlink(key, f"{key}:items", f"{key}:results"))
+        with redis_errors():
+            return bool(await self._run("forget", job_id))
 
+    @override
     async def renew(self, job_id: str) -> bool:
-        """Stay its owner."""
-        with reaching():
-            return bool(await self._renew(keys=[self._prefix], args=[job_id, round(1000 * LEASE)]))
+        with redis_errors():
+            return bool(await self._run("renew", job_id, round(1000 * LEASE_SECONDS)))
 
-    async def adopt(self) -> BulkJob | None:
-        """Become the owner of one that has lost its own."""
-        with reaching():
-            found, over = await self._adopt(keys=[self._prefix], args=[round(1000 * LEASE), *self._over])
-        if found:
-            self._over.remove(found)
-            return await self.job(str(found, "ascii"))
-        self._over = over
+    @override
+    async def adopt(self) -> Job | None:
+        with redis_errors():
+            adopted, ended = await self._run("adopt", round(1000 * LEASE_SECONDS), *self._ended_leases)
+        if adopted:
+            self._ended_leases.remove(adopted)
+            return await self.job(str(adopted, "ascii"))
+        self._ended_leases = ended
         return None
 
+    @override
     async def disconnect(self) -> None:
-        """Close the connections."""
         await self._redis.aclose()
 
-    def _sealed(self, value: dict[str, Any], *place: str | int) -> bytes:
-        packed = _packed(value)
-        return SEALED + self._seal.seal(packed, *_place(place)) if self._seal else packed
+    async def _run(self, name: str, *arguments: str | bytes | int) -> Any:
+        return await self._scripts[name](keys=[self._prefix], args=list(arguments))
 
-    def _opened(self, data: bytes, *place: str | int) -> dict[str, Any]:
-        """Raises VaultLocked."""
-        if data.startswith(SEALED):
-            if self._seal is None:
-                raise VaultLocked("this job was sealed, and no key is set")
-            data = self._seal.open(data[len(SEALED) :], *_place(place))
-        return cast(dict[str, Any], msgpack.unpackb(data))
+    def _packed(self, value: Job | Item | ItemResult, *place: str | int) -> bytes:
+        packed = msgpack.encode(value)
+        return ENCRYPTED + self._cipher.encrypt(packed, *_associated(place)) if self._cipher else packed
+
+    def _unpacked(self, data: bytes, kind: type[Kept], *place: str | int) -> Kept:
+        """Return what _packed() packed for this place. Raises VaultLocked."""
+        if data.startswith(ENCRYPTED):
+            if self._cipher is None:
+                raise VaultLocked("this job is encrypted, and this server has no queue key")
+            data = self._cipher.decrypt(data[len(ENCRYPTED) :], *_associated(place))
+        elif self._required:
+            raise VaultLocked("this job lies unencrypted in Redis, and this server has a queue key")
+        try:
+            return msgpack.decode(data, type=kind)
+        except MsgspecError as error:
+            raise VaultLocked("this job cannot be read: another version of the server stored it") from error
 
 
-def _place(words: Sequence[str | int]) -> list[bytes]:
-    return [str(word).encode() for word in ("job", *words)]
-
-
-def _packed(value: dict[str, Any]) -> bytes:
-    return cast(bytes, msgpack.packb(value))
+def _associated(place: Sequence[str | int]) -> list[bytes]:
+    return [str(part).encode() for part in ("job", *place)]

@@ -1,67 +1,83 @@
-"""Works jobs off: their photos through the broker, a few at once, so that who waits for an answer is not held up."""
+"""Works jobs off: their photos through the queue, a few at once, so that callers who wait are not held up."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
-import uuid
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Coroutine, Iterator
+from contextlib import suppress
 
 from starlette.concurrency import run_in_threadpool
 
-from service import images
-from service.broker import ApiSide, Job, Result
 from service.config import Settings
-from service.errors import DeadlineExceeded, NotReady, QueueFull, ServiceError, restored
-from service.jobs import BulkJob, Item, JobStore
-from service.metrics import Metrics
-from service.webhooks import Webhooks
+from service.errors import ServiceError
+from service.gallery.resources import Resources
+from service.headers import read_header
+from service.jobs import Item, ItemResult, Job, JobStore
+from service.jobs.following import followed
+from service.jobs.reviewing import Reviewer
+from service.jobs.submission import Submitter
+from service.ops.metrics import Metrics
+from service.outbound.webhooks import Webhooks
+from service.queue import Producer
 
-TRIES = 3
-"""Deadlines an image may miss, or losses of the queue, until it fails."""
-RENEWED = 3.0
-"""Seconds between two renewals of a lease, and between two looks for jobs without an owner."""
-PATIENCE = 2.0
-"""Longest pause, seconds, before a full queue is tried again."""
+RENEW_SECONDS = 3.0
+"""Time between two renewals of a lease, and between two looks for jobs without an owner."""
 
 log = logging.getLogger(__name__)
 
 
 class JobRunner:
-    """The jobs that this process owns."""
+    """Works on the jobs that this process owns."""
 
     def __init__(
-        self, store: JobStore, broker: ApiSide, webhooks: Webhooks, settings: Settings, metrics: Metrics
+        self,
+        store: JobStore,
+        queue: Producer,
+        resources: Resources,
+        webhooks: Webhooks,
+        settings: Settings,
+        metrics: Metrics,
     ) -> None:
-        self._store, self._broker, self._webhooks = store, broker, webhooks
-        self._settings, self._metrics = settings, metrics
+        self._store = store
+        self._submitter = Submitter(queue, settings)
+        self._reviewer = Reviewer(resources, self._submitter, settings)
+        self._webhooks = webhooks
+        self._settings = settings
+        self._metrics = metrics
         self._room = asyncio.Semaphore(settings.job_images_at_once)
+        self._reviewing = asyncio.Semaphore(1)  # so that other work of the gallery is held up by one part at most
         self._tasks: set[asyncio.Task[None]] = set()
+        self._running: set[str] = set()
 
     def start(self) -> None:
-        """Look for jobs without an owner, from now on."""
-        self._keep(self._adopt())
+        """Look for jobs without an owner from now on."""
+        self._spawn(self._adopt_forever())
 
     async def close(self) -> None:
-        """Leave all jobs to others."""
+        """Leave all jobs to other processes."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def begin(self, job: BulkJob) -> None:
-        """Work this one off."""
-        self._keep(self._run(job))
+    def begin(self, job: Job) -> None:
+        """Work on this job from now on, unless it is being worked on: then adopting it has only renewed its lease.
 
-    def _keep(self, work: Any) -> None:
+        That happens where this process was held up for longer than the lease; a second run would hand its photos out
+        again, as if a process had been lost on them.
+        """
+        if job.id not in self._running:
+            self._running.add(job.id)
+            self._spawn(self._run(job))
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _adopt(self) -> None:
+    async def _adopt_forever(self) -> None:
         while True:
-            await asyncio.sleep(RENEWED)
+            await asyncio.sleep(RENEW_SECONDS)
             try:
                 while (job := await self._store.adopt()) is not None:
                     log.info("job adopted", extra={"request_id": job.request_id})
@@ -69,94 +85,76 @@ class JobRunner:
             except ServiceError:
                 continue
 
-    async def _run(self, job: BulkJob) -> None:
-        renewing = asyncio.create_task(self._renew(job.id, asyncio.current_task()))
+    async def _run(self, job: Job) -> None:
+        renewing = asyncio.create_task(self._renew_forever(job.id, asyncio.current_task()))
         try:
             with self._metrics.jobs_open.track_inprogress():
-                await self._analyse(job)
+                await self._analyze(job)
                 ended = job if job.ended else await self._store.end(job.id)
                 if ended is not None:
-                    await self._tell(ended)
+                    await self._report(ended)
                 await self._store.close(job.id)
-        except* ServiceError:  # the store is away: the lease ends, and whoever finds the job goes on with it
-            log.warning("job left", extra={"request_id": job.request_id})
+        except* ServiceError:  # the store is away: the lease ends, and whoever adopts the job goes on with it
+            log.warning("job left to other processes", extra={"request_id": job.request_id})
         finally:
+            self._running.discard(job.id)
             renewing.cancel()
 
-    async def _renew(self, job_id: str, running: asyncio.Task[None] | None) -> None:
-        """Keep the lease; end the work on a job that is no more."""
+    async def _renew_forever(self, job_id: str, running: asyncio.Task[None] | None) -> None:
+        """Keep the lease; end the work on a job that is not kept any more."""
         while True:
-            await asyncio.sleep(RENEWED)
+            await asyncio.sleep(RENEW_SECONDS)
             try:
-                gone = not await self._store.renew(job_id)
+                is_kept = await self._store.renew(job_id)
             except ServiceError:
                 continue
-            if gone and running is not None:
+            if not is_kept and running is not None:
                 running.cancel()
 
-    async def _analyse(self, job: BulkJob) -> None:
-        todo = iter(await self._store.todo(job.id))
+    async def _analyze(self, job: Job) -> None:
+        pending = iter(await self._store.pending(job.id))
         async with asyncio.TaskGroup() as group:
-            for _ in range(self._settings.job_images_at_once):
-                group.create_task(self._work_off(job, todo))
+            for _ in range(1 if job.review else self._settings.job_images_at_once):
+                group.create_task(self._work_off(job, pending))
 
-    async def _work_off(self, job: BulkJob, todo: Iterator[int]) -> None:
-        """Take from what is to do until nothing is, or the job is no more."""
-        for index in todo:
-            item = await self._store.item(job.id, index)
-            if item is None:
-                continue
-            async with self._room:
-                outcome = await self._outcome(job, item)
-            named = {"index": index} | ({"name": item.name} if item.name else {})
-            if not await self._store.put(job.id, index, named | outcome):
+    async def _work_off(self, job: Job, pending: Iterator[int]) -> None:
+        """Take one item after the other until none is left or the job is not kept any more."""
+        for index in pending:
+            async with self._reviewing if job.review else self._room:
+                handed_out = await self._store.item(job.id, index)
+                if handed_out is None:
+                    continue
+                item, deliveries = handed_out
+                try:
+                    result = await self._result(job, index, item, deliveries)
+                except asyncio.CancelledError:  # told to stop: the photo is not what ends this process
+                    with suppress(ServiceError):
+                        await asyncio.shield(self._store.put_back(job.id, index))
+                    raise
+            if not await self._store.put(job.id, result):
                 return
 
-    async def _outcome(self, job: BulkJob, item: Item) -> dict[str, Any]:
+    async def _result(self, job: Job, index: int, item: Item, deliveries: int) -> ItemResult:
         if item.error:
-            return {"error": item.error}
+            return ItemResult(index, item.name, error=item.error)
         try:
-            limits = self._settings.max_bytes, self._settings.max_pixels
-            header = await run_in_threadpool(images.probe, item.image, *limits)
-            result = await self._analysed(job, item.image, header.pixels)
+            if item.review is not None:
+                return ItemResult(index, item.name, review=await self._reviewer.review(item.review))
+            if deliveries > self._settings.queue_deliveries:
+                await self._submitter.put_aside(job, item, deliveries - 1)
+            if job.options.video is not None:
+                return await followed(self._submitter, self._settings, job, index, item)
+            settings = self._settings
+            limits = settings.max_bytes, settings.max_pixels, settings.max_decoded
+            header = await run_in_threadpool(read_header, item.image, *limits)
+            result = await self._submitter.analyzed(job, item.image, header, job.options)
         except ServiceError as error:
-            return {"error": error.problem()}
-        return {"analysis": result.analysis, "model": result.model}
+            return ItemResult(index, item.name, error=error.problem())
+        return ItemResult(index, item.name, result.analysis, result.model)
 
-    async def _analysed(self, job: BulkJob, image: bytes, pixels: int) -> Result:
-        """Raises the ServiceError the image ends with."""
-        error: ServiceError = DeadlineExceeded()
-        for _ in range(TRIES):
-            result = await self._submitted(job, image, pixels)
-            if result is None:
-                continue
-            if result.code is None:
-                return result
-            error = restored(result.code, result.detail)
-            if not isinstance(error, (NotReady, DeadlineExceeded)):
-                break
-        raise error
-
-    async def _submitted(self, job: BulkJob, image: bytes, pixels: int) -> Result | None:
-        """One answer of the broker; None at the deadline. Waits for room in the queue."""
-        while True:
-            now, seconds = time.monotonic(), self._settings.timeout
-            asked = Job(uuid.uuid4().hex, job.request_id, image, pixels, job.options, now, now + seconds)
-            try:
-                [future] = await self._broker.submit([asked])
-            except (QueueFull, NotReady):
-                await asyncio.sleep(PATIENCE)
-                continue
-            try:
-                done, _ = await asyncio.wait([future], timeout=seconds)
-            finally:
-                if not future.done():
-                    await self._broker.cancel([asked.id])
-            return future.result() if done and not future.cancelled() else None
-
-    async def _tell(self, job: BulkJob) -> None:
+    async def _report(self, job: Job) -> None:
         self._metrics.jobs.labels("failed" if job.failed == job.total else "done").inc()
         log.info("job done", extra={"request_id": job.request_id, "images": job.total, "failed": job.failed})
         if job.webhook:
             event = {"id": job.id, "status": job.status, "total": job.total, "done": job.done, "failed": job.failed}
-            await self._webhooks.deliver(job.webhook, event)
+            await self._webhooks.deliver(job.webhook, event, job.id)

@@ -1,17 +1,26 @@
-// The page: photos come in (dropped, chosen, pasted, taken), go to the server two at a time, and are shown with their faces.
+// The page of faces: photos come in (dropped, chosen, pasted, taken), go to the server two at a time, and are shown.
 
-import { Problem, analyze, explain, model } from "./api.js";
-import { hasCamera, onCamera, openCamera } from "./camera.js";
+import { Problem, call, photoForm } from "./api.js";
+import { hasCamera, openCamera } from "./camera.js";
 import { sentence } from "./cards.js";
-import { count, refresh, view } from "./viewer.js";
+import { isVideo, trackSentence } from "./clip.js";
+import { byId } from "./dom.js";
+import { onPhotos } from "./dropping.js";
+import { saveCsv } from "./export.js";
+import { addToFilm, markCurrent, paintFilm } from "./film.js";
+import { followVideo } from "./follow.js";
+import { checkKey, noticeRefusal, onKeyChange } from "./key.js";
+import { patiently } from "./patience.js";
+import { limits, meetServer } from "./server.js";
+import { chooseView, countFaces, facesOf, refresh, view } from "./viewer.js";
+import { explain } from "./words.js";
 
 const AT_ONCE = 2; // requests
-const TRIES = 6; // for one photo, while the server is busy
+const MOST_FACES = 500; // of a photo
+const EXAMPLE = "static/example.jpg";
 
-const $ = (id) => document.getElementById(id);
 const photos = []; // {file, url, state: waiting | working | done | failed, answer, problem, note, stop, item}
 let current = null; // the photo on the stage
-let limits = {};
 
 // ---- photos in, through the server, and out
 
@@ -19,7 +28,7 @@ function add(files) {
   const fresh = [...files].map((file) => ({ file, url: URL.createObjectURL(file), state: "waiting", stop: new AbortController() }));
   if (!fresh.length) return;
   photos.push(...fresh);
-  fresh.forEach(addToFilm);
+  for (const photo of fresh) addToFilm(photo, show, removeByHand);
   show(fresh[0]);
   pump();
 }
@@ -33,34 +42,22 @@ async function send(photo) {
   change(photo, { state: "working", note: "Looking for faces …" });
   try {
     if (photo.file.size > (limits.max_bytes ?? Infinity)) throw new Problem({ code: "body_too_large", status: 413 });
-    change(photo, { state: "done", answer: await analyzePatiently(photo) });
+    const answer = await patiently(() => analyze(photo), photo.stop.signal, (note) => change(photo, { note }));
+    if (photo === current) chooseView(answer);
+    change(photo, { state: "done", answer });
   } catch (error) {
     if (photo.stop.signal.aborted) return; // it was removed
-    change(photo, { state: "failed", problem: error instanceof Problem ? error : new Problem({ detail: error.message }) });
+    change(photo, { state: "failed", problem: Problem.of(error) });
+    noticeRefusal(photo.problem);
   }
   announce(photo);
   pump();
 }
 
-async function analyzePatiently(photo) {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await analyze(photo.file, photo.stop.signal);
-    } catch (error) {
-      if (!error.isBusy || tries === TRIES) throw error;
-      const seconds = Math.max(1, error.retryAfter ?? 2 ** tries);
-      change(photo, { note: `${explain(error).title}; trying again in ${seconds} s …` });
-      await pause(seconds, photo.stop.signal);
-      change(photo, { note: "Looking for faces …" });
-    }
-  }
-}
-
-function pause(seconds, signal) {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, seconds * 1000);
-    signal.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
-  });
+async function analyze(photo) {
+  const { file, stop } = photo;
+  if (isVideo(file)) return await followVideo(file, stop.signal, (note) => change(photo, { note }));
+  return await call(`v1/faces?max_faces=${MOST_FACES}`, { method: "POST", body: photoForm(file), signal: stop.signal });
 }
 
 function change(photo, news) {
@@ -71,111 +68,67 @@ function change(photo, news) {
 
 function announce({ file, answer, problem }) {
   const words = problem ? explain(problem) : null;
-  $("announce").textContent = words
+  byId("announce").textContent = words
     ? `${file.name}: ${words.title}. ${words.advice}`
-    : `${file.name}: ${count(answer.faces.length)}. ${answer.faces.map(sentence).join(". ")}`;
+    : `${file.name}: ${countFaces(facesOf(answer).length)}. ${facesOf(answer).map(isVideo(file) ? trackSentence : sentence).join(". ")}`;
 }
 
 function remove(photo) {
-  const place = photos.indexOf(photo);
-  photos.splice(place, 1);
+  const index = photos.indexOf(photo);
+  photos.splice(index, 1);
   photo.stop.abort();
   photo.item.remove();
   URL.revokeObjectURL(photo.url);
-  if (photo === current) show(photos[Math.min(place, photos.length - 1)] ?? null);
-  $("film").hidden = photos.length < 2;
+  if (photo === current) show(photos[Math.min(index, photos.length - 1)] ?? null);
+  byId("film").hidden = photos.length < 2;
   pump();
+}
+
+function removeByHand(photo) {
+  remove(photo);
+  (photos.length > 1 ? current.item.querySelector("button") : byId("files")).focus();
 }
 
 function show(photo) {
   current = photo;
-  $("film").hidden = photos.length < 2;
-  $("clear").hidden = !photo;
-  $("intake").classList.toggle("small", Boolean(photo));
-  for (const { item } of photos) item.querySelector("button").removeAttribute("aria-current");
-  photo?.item.querySelector("button").setAttribute("aria-current", "true");
-  photo?.item.scrollIntoView({ block: "nearest", inline: "nearest" });
+  byId("film").hidden = photos.length < 2;
+  byId("clear").hidden = !photo;
+  byId("example").hidden = Boolean(photo);
+  byId("intake").classList.toggle("small", Boolean(photo));
+  markCurrent(photos, photo);
   view(photo);
 }
 
-// ---- the film strip
-
-function addToFilm(photo) {
-  photo.item = $("film-item").content.firstElementChild.cloneNode(true);
-  const [button, cross] = photo.item.querySelectorAll("button");
-  button.querySelector("img").src = photo.url;
-  button.addEventListener("click", () => show(photo));
-  cross.setAttribute("aria-label", `Remove ${photo.file.name}`);
-  cross.addEventListener("click", () => {
-    remove(photo);
-    (photos.length > 1 ? current.item.querySelector("button") : $("files")).focus();
-  });
-  $("film-list").append(photo.item);
-  paintFilm(photo);
-}
-
-function paintFilm({ item, file, state, answer }) {
-  const faces = answer?.faces.length;
-  const words = { waiting: "waiting", working: "in work", failed: "failed" }[state] ?? count(faces);
-  item.dataset.state = state;
-  item.querySelector("button").setAttribute("aria-label", `${file.name}: ${words}`);
-  item.querySelector(".film-state").textContent = state === "failed" ? "!" : (faces ?? "");
+function again(photo) {
+  change(photo, { state: "waiting", problem: null });
+  pump();
 }
 
 // ---- controls
 
-$("files").addEventListener("change", ({ target }) => {
+byId("files").addEventListener("change", ({ target }) => {
   add(target.files);
   target.value = ""; // the same file may be chosen again
 });
-$("clear").addEventListener("click", () => {
+byId("clear").addEventListener("click", () => {
   while (photos.length) remove(photos.at(-1));
-  $("files").focus();
+  byId("files").focus();
 });
-$("retry").addEventListener("click", () => {
-  $("panel-title").focus();
-  change(current, { state: "waiting", problem: null });
-  pump();
+byId("retry").addEventListener("click", () => {
+  byId("panel-title").focus();
+  again(current);
 });
-document.addEventListener("paste", (event) => add(event.clipboardData.files));
-
-let depth = 0; // of elements dragged over
-const dragged = (step) => (event) => {
-  if (!event.dataTransfer.types.includes("Files")) return;
-  event.preventDefault();
-  depth += step;
-  $("drop-here").hidden = depth <= 0;
-};
-document.addEventListener("dragenter", dragged(1));
-document.addEventListener("dragover", dragged(0));
-document.addEventListener("dragleave", dragged(-1));
-document.addEventListener("drop", (event) => {
-  event.preventDefault();
-  depth = 0;
-  $("drop-here").hidden = true;
-  const isFile = (item) => item.kind === "file" && !item.webkitGetAsEntry()?.isDirectory;
-  add([...event.dataTransfer.items].filter(isFile).map((item) => item.getAsFile()));
+byId("example").addEventListener("click", async () => {
+  const blob = await (await fetch(EXAMPLE)).blob();
+  add([new File([blob], "example.jpg", { type: "image/jpeg" })]);
+});
+byId("save-csv").addEventListener("click", () => saveCsv(photos));
+byId("camera-open").hidden = !hasCamera;
+byId("camera-open").addEventListener("click", () => void openCamera((file) => add([file])));
+onPhotos(add, (isOver) => (byId("drop-here").hidden = !isOver));
+onKeyChange(() => {
+  for (const photo of photos.filter(({ problem }) => problem?.status === 401 || problem?.code === "forbidden")) again(photo);
 });
 
-$("camera-open").hidden = !hasCamera;
-$("camera-open").addEventListener("click", openCamera);
-onCamera((file) => add([file]));
-
-// ---- the server
-
-async function meetServer() {
-  try {
-    const found = await model();
-    limits = found.limits ?? {};
-    $("service").dataset.state = "ready";
-    $("service-text").textContent = "Ready";
-    $("model").hidden = false;
-    $("digest").textContent = found.digest.slice(0, 12);
-    $("digest").title = found.digest;
-  } catch (error) {
-    $("service").dataset.state = "waiting";
-    $("service-text").textContent = explain(error).title;
-    setTimeout(meetServer, 3000);
-  }
-}
 void meetServer();
+void checkKey();

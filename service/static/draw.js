@@ -1,4 +1,6 @@
-// Draws faces over a photo. Coordinates of faces are pixels of the upright photo, `scale` takes them to the canvas.
+// Draws faces over a photo. Coordinates of faces are pixels of the upright photo.
+
+import { placeLabels } from "./labels.js";
 
 /** Below this a landmark counts as hidden. */
 export const VISIBLE = 0.5;
@@ -12,46 +14,66 @@ const SHADE = "rgb(0 0 0 / 55%)";
 const AXES = { x: "#ff7b72", y: "#7ee787", z: "#79b8ff" };
 
 /**
- * Draw every face; `lit` is the index of the one to bring out, or null.
- * `show` = {boxes, landmarks, pose}. The context is in CSS pixels, and cleared by the caller.
+ * Draw every face; `lit` is the index of the one to bring out, or null; faces are numbered from 1 unless they have a `number`. `show` = {boxes, landmarks, pose}.
+ * `view` = {scale, bounds, pen}: pixels of the canvas to one of the photo; the part of the canvas that is seen, as
+ * {left, top, right, bottom}; and how much thicker than on a screen lines and letters are (1 when left out).
  */
-export function drawFaces(context, faces, scale, show, lit) {
-  context.lineCap = context.lineJoin = "round";
+export function drawFaces(context, faces, view, show, lit) {
+  context.lineCap = "round";
+  context.lineJoin = "round";
+  const labels = show.boxes ? placeNumbers(context, faces, view) : [];
   const order = [...faces.keys()].filter((i) => i !== lit);
   if (lit !== null) order.push(lit); // on top
   for (const i of order) {
-    const face = faces[i];
     const color = i === lit ? LIT : INK;
     context.globalAlpha = lit === null || i === lit ? 1 : 0.4;
-    if (show.boxes) drawBox(context, face.box, scale, color, String(i + 1));
-    if (show.landmarks && face.landmarks) drawLandmarks(context, face.landmarks, scale, color);
-    if (show.pose) drawPose(context, face, scale);
+    if (show.boxes) drawBox(context, faces[i].box, view, color);
+    if (show.landmarks && faces[i].landmarks) drawLandmarks(context, faces[i].landmarks, view, color);
+    if (show.pose) drawPose(context, faces[i], view);
+  }
+  for (const i of order) {
+    context.globalAlpha = lit === null || i === lit ? 1 : 0.4;
+    if (labels[i]) drawNumber(context, labels[i], numberOf(faces[i], i), i === lit ? LIT : INK, penOf(view));
   }
   context.globalAlpha = 1;
 }
 
-function drawBox(context, box, scale, color, name) {
-  const [x, y, width, height] = [box.x, box.y, box.width, box.height].map((v) => v * scale);
+const numberOf = ({ number }, index) => String(number ?? index + 1);
+const penOf = ({ pen = 1 }) => pen;
+
+function onCanvas({ x, y, width, height }, { scale }) {
+  return { left: x * scale, top: y * scale, right: (x + width) * scale, bottom: (y + height) * scale };
+}
+
+function placeNumbers(context, faces, view) {
+  const pen = penOf(view);
+  context.font = `600 ${13 * pen}px system-ui, sans-serif`;
+  const sizes = faces.map((face, i) => ({ width: context.measureText(numberOf(face, i)).width + 12 * pen, height: 20 * pen }));
+  return placeLabels(faces.map(({ box }) => onCanvas(box, view)), sizes, view.bounds);
+}
+
+function drawBox(context, box, view, color) {
+  const { left, top, right, bottom } = onCanvas(box, view);
   const path = new Path2D();
-  path.roundRect(x, y, width, height, Math.min(10, width / 8));
-  stroke(context, path, color, 2);
-  context.font = "600 13px system-ui, sans-serif";
-  const [wide, high] = [context.measureText(name).width + 12, 20];
-  const bounds = context.canvas.getBoundingClientRect();
-  const left = Math.min(Math.max(x, 0), bounds.width - wide);
-  const top = y - high - 3 >= 0 ? y - high - 3 : Math.max(y, 0) + 3;
+  path.roundRect(left, top, right - left, bottom - top, Math.min(10 * penOf(view), (right - left) / 8));
+  stroke(context, path, color, 2 * penOf(view));
+}
+
+function drawNumber(context, { left, top, right, bottom }, number, color, pen) {
   context.fillStyle = color;
   context.beginPath();
-  context.roundRect(left, top, wide, high, 6);
+  context.roundRect(left, top, right - left, bottom - top, 6 * pen);
   context.fill();
   context.fillStyle = "#1a1a1a";
   context.textBaseline = "middle";
-  context.fillText(name, left + 6, top + high / 2 + 1);
+  context.fillText(number, left + 6 * pen, (top + bottom) / 2 + pen);
 }
 
-function drawLandmarks(context, landmarks, scale, color) {
+function drawLandmarks(context, landmarks, view, color) {
+  const { scale } = view;
   const alpha = context.globalAlpha;
-  const radius = Math.min(3, Math.max(1.2, reach(landmarks) * scale * 0.012));
+  const pen = penOf(view);
+  const radius = pen * Math.min(3, Math.max(1.2, (reach(landmarks) * scale * 0.012) / pen));
   const lines = new Path2D();
   for (const line of LINES) {
     line.forEach((place, step) => {
@@ -60,14 +82,14 @@ function drawLandmarks(context, landmarks, scale, color) {
     });
   }
   context.globalAlpha = alpha * 0.5;
-  context.lineWidth = Math.max(0.8, radius * 0.5);
+  context.lineWidth = Math.max(0.8 * pen, radius * 0.5);
   context.strokeStyle = color;
   context.stroke(lines);
   for (const { x, y, visibility } of landmarks) {
     const dot = new Path2D();
     dot.arc(x * scale, y * scale, radius, 0, 2 * Math.PI);
     context.globalAlpha = visibility < VISIBLE ? alpha * 0.35 : alpha;
-    stroke(context, dot, visibility < VISIBLE ? color : SHADE, 1);
+    stroke(context, dot, visibility < VISIBLE ? color : SHADE, pen);
     if (visibility < VISIBLE) continue; // a ring only
     context.fillStyle = color;
     context.fill(dot);
@@ -80,16 +102,17 @@ function reach(landmarks) {
   return Math.max(...ys) - Math.min(...ys);
 }
 
-function drawPose(context, face, scale) {
-  const { box, landmarks } = face;
+function drawPose(context, { box, landmarks, pose }, view) {
+  const { scale } = view;
   const nose = landmarks?.find(({ name }) => name === "nose_tip");
-  const [x, y] = [(nose?.x ?? box.x + box.width / 2) * scale, (nose?.y ?? box.y + box.height / 2) * scale];
+  const x = (nose?.x ?? box.x + box.width / 2) * scale;
+  const y = (nose?.y ?? box.y + box.height / 2) * scale;
   const length = Math.min(box.width, box.height) * scale * 0.45;
-  for (const [name, [dx, dy]] of Object.entries(poseAxes(face.pose))) {
+  for (const [name, [dx, dy]] of Object.entries(poseAxes(pose))) {
     const path = new Path2D();
     path.moveTo(x, y);
     path.lineTo(x + dx * length, y + dy * length);
-    stroke(context, path, AXES[name], 2.5);
+    stroke(context, path, AXES[name], 2.5 * penOf(view));
   }
 }
 
@@ -110,7 +133,8 @@ export function poseAxes({ roll, pitch, yaw }) {
 /** Cut a face, with a margin, into a square canvas. `scale` takes the answer's pixels to the image's. */
 export function drawThumb(canvas, image, box, scale) {
   const side = Math.max(box.width, box.height) * 1.3 * scale;
-  const [x, y] = [(box.x + box.width / 2) * scale - side / 2, (box.y + box.height / 2) * scale - side / 2];
+  const x = (box.x + box.width / 2) * scale - side / 2;
+  const y = (box.y + box.height / 2) * scale - side / 2;
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
   context.drawImage(image, x, y, side, side, 0, 0, canvas.width, canvas.height);

@@ -1,5 +1,7 @@
 // A similarity on a line from −1 to 1, with the thresholds as marks.
 
+import { element } from "./dom.js";
+
 const PLACES = 2;
 
 /** How often a rate is: "1 in 1,000". */
@@ -29,14 +31,6 @@ export function scale(similarity, marks, threshold) {
 /** The marks of the 1:1 thresholds in an answer. */
 export function thresholdMarks(thresholds) {
   return Object.entries(thresholds).map(([rate, value]) => ({ value, label: `strangers: ${oneIn(Number(rate))}` }));
-}
-
-/** A new element of a class, with text. */
-export function element(name, kind = "", text = "") {
-  const made = document.createElement(name);
-  if (kind) made.className = kind;
-  made.textContent = text;
-  return made;
 }
 
 function placed(kind, value) {

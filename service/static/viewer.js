@@ -1,29 +1,39 @@
-// The photo on the stage with its faces drawn over it, and the panel beside it.
+// The photo on the stage and the panel beside it: what was found, as cards or as a list, one face brought out in both.
 
-import { explain } from "./api.js";
 import { makeCard } from "./cards.js";
-import { drawFaces } from "./draw.js";
+import { isVideo, showClip } from "./clip.js";
+import { byId, counted, element } from "./dom.js";
+import { saveAnnotated, saveJson } from "./export.js";
+import { fillList } from "./list.js";
+import { centreFace, fitStage, layers, lightOnStage, onStage, picture, putOnStage } from "./stage.js";
+import { explain } from "./words.js";
 
-const MAX_UPSCALE = 3; // small photos are shown larger, within reason
-const LAYERS = ["boxes", "landmarks", "pose"];
+const MANY = 8; // more faces than that are shown as a list at first
+const SMALLEST_FACE = 24; // pixels, where the answer does not say it
 
-const $ = (id) => document.getElementById(id);
-const [photo, overlay, cards] = [$("photo"), $("overlay"), $("cards")];
 let current = null; // {file, url, state, answer, problem, note}
-let hovered = null; // places in its list of faces, or null
+let rows = []; // of the list, in the order of the faces
+let hovered = null; // index of a face, or null
 let pinned = null;
 
 /** "No face", "1 face", "3 faces". */
-export const count = (n) => (n === 0 ? "No face" : n === 1 ? "1 face" : `${n} faces`);
+export const countFaces = (number) => counted(number, "face");
 
-/** Put a photo on the stage, or null to empty it. */
+/** The faces in an answer about a photo, or the followed ones of a video. */
+export const facesOf = ({ faces, tracks }) => faces ?? tracks;
+
+/** Put a photo or video on the stage, or null to empty it. */
 export function view(next) {
   current = next;
-  hovered = pinned = null;
-  $("work").hidden = !next;
-  if (!next) return void photo.removeAttribute("src");
-  $("no-preview").hidden = true;
-  photo.src = next.url;
+  hovered = null;
+  pinned = null;
+  byId("work").hidden = !next;
+  const clip = next && isVideo(next.file) ? next : null;
+  byId("frame").hidden = Boolean(clip);
+  putOnStage(clip ? null : next);
+  showClip(clip);
+  if (!next) return;
+  chooseView(next.answer);
   refresh();
 }
 
@@ -31,129 +41,133 @@ export function view(next) {
 export function refresh() {
   const { state, answer, problem, note, file } = current;
   const failed = problem && explain(problem);
-  $("panel-title").textContent = failed?.title ?? (answer ? count(answer.faces.length) : file.name);
-  photo.alt = answer ? `${file.name}, ${answer.width} × ${answer.height} pixels, ${count(answer.faces.length)}` : file.name;
-  $("working").hidden = state !== "working" && state !== "waiting";
-  $("working-text").textContent = state === "waiting" ? "Waiting its turn …" : note;
-  $("problem").hidden = !problem;
-  $("problem-advice").textContent = failed?.advice ?? "";
-  $("problem-detail").textContent = problem?.detail ?? "";
-  $("problem-id").textContent = problem?.requestId ? `Request ${problem.requestId}` : "";
-  $("retry").hidden = !problem?.mayPass;
-  $("no-face").hidden = !answer || answer.faces.length > 0;
-  $("layers").hidden = !answer?.faces.length;
-  $("facts").hidden = !answer;
-  fillCards();
+  byId("file-name").textContent = file.name;
+  const found = answer ? countFaces(facesOf(answer).length) : "In work";
+  byId("panel-title").textContent = failed?.title ?? found;
+  picture.alt = answer ? `${file.name}, ${answer.width} × ${answer.height} pixels, ${found}` : file.name;
+  byId("working").hidden = state !== "working" && state !== "waiting";
+  byId("working-text").textContent = state === "waiting" ? "Waiting its turn …" : note;
+  showProblem(problem, failed);
+  showRest(answer);
+  byId("tools").hidden = !answer?.faces?.length;
+  byId("facts").hidden = !answer;
+  byId("save-photo").hidden = isVideo(file);
+  byId("save-csv").hidden = isVideo(file);
+  if (isVideo(file)) showClip(current);
+  fillFaces();
   if (answer) fillFacts(answer);
-  fit();
+  fitStage();
+  light();
 }
 
-function fillCards() {
-  const { answer } = current;
-  const image = photo.complete && photo.naturalWidth ? photo : null;
-  const scale = image && answer ? image.naturalWidth / answer.width : 1;
-  cards.replaceChildren(...(answer?.faces ?? []).map((face, i) => wire(makeCard(face, i, image, scale), i)));
+/** Show the faces of a new answer as a list when there are many. */
+export function chooseView(answer) {
+  byId(answer?.faces?.length > MANY ? "view-list" : "view-cards").checked = true;
 }
 
-function wire(card, i) {
-  for (const come of ["pointerenter", "focusin"]) card.addEventListener(come, () => light(i));
-  for (const go of ["pointerleave", "focusout"]) card.addEventListener(go, () => light(null));
-  card.querySelector("button").addEventListener("click", () => pin(i));
-  return card;
+/** Say what was not found: no face at all, or more faces than the answer has. */
+function showRest(answer) {
+  const size = Math.ceil(answer?.searched_min_size ?? SMALLEST_FACE);
+  byId("no-face").hidden = !answer || facesOf(answer).length > 0;
+  byId("no-face").textContent = `The network found no face in this photo. Faces from about ${size} pixels on are found; a larger or sharper copy may help.`;
+  byId("more-faces").hidden = !answer?.more;
+  byId("more-faces").textContent = `The photo shows ${answer?.faces_seen} faces; the ${answer?.faces?.length} largest are shown.`;
+}
+
+function showProblem(problem, failed) {
+  byId("problem").hidden = !problem;
+  byId("problem-advice").textContent = failed?.advice ?? "";
+  byId("problem-detail").textContent = problem?.detail ?? "";
+  byId("problem-id").textContent = problem?.requestId ? `Request ${problem.requestId}` : "";
+  byId("retry").hidden = !problem?.mayPass;
+}
+
+function fillFaces() {
+  const faces = current.answer?.faces ?? [];
+  const image = picture.complete && picture.naturalWidth ? picture : null;
+  const scale = image && current.answer ? image.naturalWidth / current.answer.width : 1;
+  const asList = byId("view-list").checked;
+  byId("views").hidden = faces.length < 2;
+  byId("cards").hidden = asList;
+  byId("list-room").hidden = !asList || !faces.length;
+  const cards = asList ? [] : faces.map((face, index) => wire(makeCard(face, index, image, scale), index));
+  byId("cards").replaceChildren(...cards);
+  rows = fillList(asList ? faces : [], image, scale, wire);
+}
+
+function wire(item, index) {
+  for (const come of ["pointerenter", "focusin"]) item.addEventListener(come, () => hover(index));
+  for (const go of ["pointerleave", "focusout"]) item.addEventListener(go, () => hover(null));
+  item.querySelector("button").addEventListener("click", () => {
+    pin(index);
+    if (pinned !== null) centreFace(current.answer.faces[index]);
+  });
+  return item;
 }
 
 function fillFacts(answer) {
-  const rows = Object.entries(answer.timings_ms).map(([stage, ms]) => {
-    const row = document.createElement("div");
-    row.append(text("dt", stage.replaceAll("_", " ")), text("dd", `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`));
-    return row;
+  const stages = Object.entries(answer.timings_ms ?? {}).map(([stage, ms]) => {
+    const item = element("div");
+    item.append(element("dt", "", stage.replaceAll("_", " ")), element("dd", "", `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`));
+    return item;
   });
-  $("timings").replaceChildren(...rows);
-  $("json").textContent = JSON.stringify(answer, null, 2);
-  $("copied").textContent = "";
+  byId("timings").replaceChildren(...stages);
+  byId("json").textContent = JSON.stringify(answer, null, 2);
+  byId("copied").textContent = "";
 }
 
-const text = (tag, words) => Object.assign(document.createElement(tag), { textContent: words });
+// ---- one face brought out, from its card or row or from the photo
 
-// ---- one face brought out, from its card or from the photo
+const items = () => (byId("view-list").checked ? rows : [...byId("cards").children]);
 
-function light(i) {
-  hovered = i;
-  paint();
+function hover(index) {
+  hovered = index;
+  light();
 }
 
-function pin(i) {
-  pinned = pinned === i ? null : i;
-  paint();
+function pin(index) {
+  pinned = pinned === index ? null : index;
+  light();
 }
 
-function faceAt(event) {
-  const { answer } = current;
-  if (!answer) return null;
-  const frame = overlay.getBoundingClientRect();
-  const scale = answer.width / frame.width;
-  const [x, y] = [(event.clientX - frame.left) * scale, (event.clientY - frame.top) * scale];
-  const inside = ({ box }) => x >= box.x && y >= box.y && x <= box.x + box.width && y <= box.y + box.height;
-  const place = answer.faces.findLastIndex(inside); // largest first: the last is the smallest
-  return place < 0 ? null : place;
+function light() {
+  const lit = hovered ?? pinned;
+  items().forEach((item, index) => {
+    item.classList.toggle("lit", index === lit);
+    item.querySelector("button").setAttribute("aria-pressed", String(index === pinned));
+  });
+  lightOnStage(lit);
 }
 
-overlay.addEventListener("pointermove", (event) => light(faceAt(event)));
-overlay.addEventListener("pointerleave", () => light(null));
-overlay.addEventListener("click", (event) => {
-  const place = faceAt(event);
-  if (place === null) return;
-  pin(place);
-  if (pinned !== null) cards.children[place].scrollIntoView({ block: "nearest" });
+onStage({
+  hover,
+  pick: (index) => {
+    pin(index);
+    if (pinned !== null) items()[index].scrollIntoView({ block: "nearest" });
+  },
+  load: () => current && refresh(),
 });
 
-// ---- drawing
-
-function fit() {
-  const { width = photo.naturalWidth, height = photo.naturalHeight } = current?.answer ?? {};
-  const scale = width && Math.min($("room").clientWidth / width, (window.innerHeight * 0.74) / height, MAX_UPSCALE);
-  $("frame").style.width = `${width * scale}px`;
-  $("frame").style.height = `${height * scale}px`;
-  paint();
+function showDetails() {
+  const shown = byId("show-details").checked;
+  byId("work").classList.toggle("with-details", shown);
+  byId("legend").hidden = !shown;
+  byId("timings").hidden = !shown;
 }
 
-function paint() {
-  const { answer } = current ?? {};
-  const lit = hovered ?? pinned;
-  [...cards.children].forEach((card, i) => {
-    card.classList.toggle("lit", i === lit);
-    card.querySelector("button").setAttribute("aria-pressed", String(i === pinned));
-  });
-  const dense = window.devicePixelRatio;
-  overlay.width = Math.round(overlay.clientWidth * dense); // clears it
-  overlay.height = Math.round(overlay.clientHeight * dense);
-  if (!answer) return;
-  const context = overlay.getContext("2d");
-  context.scale(dense, dense);
-  const on = Object.fromEntries(LAYERS.map((layer) => [layer, $(`show-${layer}`).checked]));
-  drawFaces(context, answer.faces, overlay.clientWidth / answer.width, on, lit);
-}
-
-new ResizeObserver(fit).observe($("room"));
-window.addEventListener("resize", fit);
-for (const layer of LAYERS) $(`show-${layer}`).addEventListener("change", paint);
-photo.addEventListener("load", () => current && refresh());
-photo.addEventListener("error", () => current && ($("no-preview").hidden = !current.answer));
+byId("show-details").addEventListener("change", showDetails);
+for (const id of ["view-cards", "view-list"]) byId(id).addEventListener("change", () => refresh());
 
 // ---- the answer to take away
 
-$("copy").addEventListener("click", async () => {
+byId("copy").addEventListener("click", async () => {
   try {
-    await navigator.clipboard.writeText($("json").textContent);
-    $("copied").textContent = "Copied";
+    await navigator.clipboard.writeText(byId("json").textContent);
+    byId("copied").textContent = "Copied";
   } catch { // no clipboard outside https and localhost
-    getSelection().selectAllChildren($("json"));
-    $("copied").textContent = "Selected: copy with the keyboard";
+    getSelection().selectAllChildren(byId("json"));
+    byId("copied").textContent = "Selected: copy with the keyboard";
   }
 });
-$("download").addEventListener("click", () => {
-  const url = URL.createObjectURL(new Blob([$("json").textContent], { type: "application/json" }));
-  const name = `${current.file.name.replace(/\.[^.]+$/, "")}.json`;
-  Object.assign(document.createElement("a"), { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 1000);
-});
+byId("save-json").addEventListener("click", () => saveJson(current));
+byId("save-photo").addEventListener("click", () => void saveAnnotated(current, picture.naturalWidth ? picture : null, layers()));

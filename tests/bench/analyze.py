@@ -25,9 +25,8 @@ from pathlib import Path
 import cv2
 import scenes
 import skimage.data
-import torch
 
-from model.pipeline import Analyzer, AnalyzerConfig
+from model.runtime.pipeline import Analyzer, AnalyzerConfig
 from service import images
 
 STAGES = ("decode", "propose", "detect", "align", "attributes")
@@ -43,13 +42,15 @@ def main():
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--weights", type=Path, help="checkpoint (default: the shipped one)")
     arguments.add_argument("--device", default="cpu")
-    arguments.add_argument("--dtype", default="float32")
+    arguments.add_argument("--dtype", default="auto")
+    arguments.add_argument("--engine", default="auto", help="openvino or torch (default: what the service takes)")
     arguments.add_argument("--predictor", type=Path, help="dlib's shape_predictor_68_face_landmarks.dat")
     arguments.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
     chosen = arguments.parse_args()
-    torch.set_num_threads(chosen.threads)
     cv2.setNumThreads(chosen.threads)
-    analyzer = Analyzer(AnalyzerConfig(chosen.weights, chosen.device, chosen.dtype))
+    analyzer = Analyzer(
+        AnalyzerConfig(chosen.weights, chosen.device, chosen.dtype, engine=chosen.engine, threads=chosen.threads)
+    )
     if chosen.memory:
         print(memory(analyzer))
         return
@@ -128,16 +129,21 @@ def measure(analyzer, size, others, repeats):
         }
 
 
+def decoded(data):
+    """Pixels of a photo, by the service's own way."""
+    return images.decode(data, images.read_header(data, max_bytes=1 << 30, max_pixels=1 << 30))
+
+
 def time_ours(analyzer, data):
     """Faces found, and seconds by stage and in total."""
     timings = {}
     start = time.perf_counter()
-    image = images.decode(data)
-    decoded = time.perf_counter()
+    image = decoded(data)
+    after_decoding = time.perf_counter()
     [faces] = analyzer.analyze([image], timings=timings)
     end = time.perf_counter()
     return len(faces), {
-        "decode": decoded - start,
+        "decode": after_decoding - start,
         **{stage: timings.get(stage, 0.0) for stage in STAGES[1:]},
         "total": end - start,
     }
@@ -146,12 +152,13 @@ def time_ours(analyzer, data):
 def memory(analyzer):
     """Peak resident memory of this process in MB, after photos of every size with eight faces."""
     for size in scenes.SIZES:
-        analyzer.analyze([images.decode(scenes.jpeg(scenes.scene(*size, 8)))])
+        analyzer.analyze([decoded(scenes.jpeg(scenes.scene(*size, 8)))])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 
 def fresh_process_memory(chosen):
     words = [__file__, "--memory", "--threads", chosen.threads, "--device", chosen.device, "--dtype", chosen.dtype]
+    words += ["--engine", chosen.engine]
     words += ["--weights", chosen.weights] if chosen.weights else []
     done = subprocess.run([sys.executable, *map(str, words)], check=True, capture_output=True, text=True)
     return round(float(done.stdout.split()[-1]))

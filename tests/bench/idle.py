@@ -3,17 +3,17 @@
 import sys
 import threading
 
-from model.pipeline import Analyzer
+from model.runtime.pipeline import Analyzer
 from model.structures import Faces
-from service import logs
-from service.analysis import load_analyzer
-from service.broker.local import LocalBroker
-from service.commands import settle
+from service.commands import freeze_startup_objects
 from service.commands.serve import http_server, listen
 from service.commands.worker import work
 from service.config import Settings
-from service.metrics import Metrics
-from service.worker import Worker, running
+from service.ops import logs
+from service.ops.metrics import Metrics
+from service.queue.local import LocalQueue
+from service.worker.loop import Worker, running
+from service.worker.results import load_analyzer
 
 NOBODY = Faces.empty()
 
@@ -36,9 +36,9 @@ def load(settings: Settings) -> Analyzer:
 def serve(settings: Settings) -> int:
     """The API and that device in one process."""
     logs.configure(settings.log_level)
-    metrics, broker = Metrics(), LocalBroker(settings.queue_size, settings.queue_bytes)
+    metrics, broker = Metrics(), LocalQueue(settings.queue_size, settings.queue_bytes)
     server, over = http_server(settings, broker, metrics), threading.Event()
-    settle()
+    freeze_startup_objects()
     with running(Worker(broker, load(settings), settings, metrics), 10, over.set):
         server.run(sockets=[listen(settings.host, settings.port)])
     return 0

@@ -25,7 +25,7 @@ import sklearn.datasets
 import uvloop
 
 from model.datasets import data_dir
-from service.vault import KEY_BYTES
+from service.crypto.vault import KEY_BYTES
 from tests.bench.asking import Seen, closed, opened
 from tests.bench.running import ROOT, all_cores, cpu_seconds, figures, service, stages
 
@@ -68,11 +68,12 @@ def analyzer_alone(seconds: float, bodies: list[bytes]) -> float:
     """Images a second of Analyzer.analyze on batches of 16, without decoding."""
     code = """
 import json, sys, time
+import cv2, numpy
 from service.config import Settings
-from service.images import decode
-from service.analysis import load_analyzer
+from service.worker.results import load_analyzer
 analyzer = load_analyzer(Settings())
-images = [decode(bytes.fromhex(line)) for line in json.load(sys.stdin)]
+pixels = lambda line: numpy.frombuffer(bytes.fromhex(line), numpy.uint8)
+images = [cv2.imdecode(pixels(line), cv2.IMREAD_COLOR_RGB) for line in json.load(sys.stdin)]
 batch = lambda start: [images[(start + place) % len(images)] for place in range(16)]
 analyzer.analyze(batch(0))
 begun = time.monotonic(); done = 0

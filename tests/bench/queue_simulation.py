@@ -186,7 +186,7 @@ def fitted(loads: list[Load]) -> Service:
 
 
 def compared(loads: list[Load], service: Service) -> tuple[list[str], dict[str, float]]:
-    """Lines of a table, and by how much the simulation was off at most, by what."""
+    """ConnectionPool of a table, and by how much the simulation was off at most, by what."""
     lines, worst = [], {"throughput": 0.0, "p50": 0.0, "p95": 0.0}
     for load in loads:
         told = Simulation(service, 1).run(max(400, 40 * load.clients), clients=load.clients)

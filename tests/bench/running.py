@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.queue.processes import free_port, redis_server
+from tests.service.queue.processes import free_port, redis_server
 
 ROOT = Path(__file__).parents[2]
 

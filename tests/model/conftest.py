@@ -138,8 +138,8 @@ def _helen(world: World) -> None:
         folder = "testset" if i >= 40 else "trainset"
         points = world.face("helen", f"helen/{folder}/{i}_1.webp")
         markup = np.tile(points[14], (68, 1))
-        corners = {members[0] for members in landmarks._FROM_68 if len(members) == 1}
-        for index, members in sorted(enumerate(landmarks._FROM_68), key=lambda item: len(item[1])):
+        corners = {members[0] for members in landmarks.FROM_68 if len(members) == 1}
+        for index, members in sorted(enumerate(landmarks.FROM_68), key=lambda item: len(item[1])):
             free = [m for m in members if m not in corners or len(members) == 1]
             fixed = sum(markup[m] for m in members if m not in free)
             markup[free] = (points[index] * len(members) - fixed) / len(free)

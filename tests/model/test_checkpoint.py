@@ -142,6 +142,7 @@ def test_a_file_of_proposals_alone_is_no_network(tmp_path):
         checkpoint.build_network(checkpoint.load(path))
 
 
+@pytest.mark.slow
 def test_joining_on_the_command_line(tmp_path):
     for name, parts, config in (
         ("a", {"network": {"x": torch.ones(2), "old": torch.ones(1)}, "net": {"x": torch.full((1,), 5.0)}}, {"v": 1}),

@@ -7,9 +7,9 @@ import torch
 
 from model import tasks
 from model.network import AllInOne, NetworkConfig
-from model.recipe import Recipe
 from model.tasks import LossConfig
-from model.train import Run
+from model.training.loop import Run
+from model.training.recipe import Recipe
 from tests.conftest import TINY
 
 NAN = float("nan")
@@ -212,7 +212,7 @@ def test_a_batch_trains_the_heads_it_has_labels_for(labels):
     run = Run(Recipe("tiny", {}, 100, precision="float32", warmup=0, weight_decay=0.1), network)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     crops = torch.randint(0, 256, (3, 3, 150, 150), dtype=torch.uint8)
-    run.train_step("drawn", {"crops": crops} | {name: LABELS[name] for name in labels})
+    run.train_on([("drawn", {"crops": crops} | {name: LABELS[name] for name in labels})])
     trained = {name for name, p in network.named_parameters() if p.grad is not None}
     changed = {name for name, p in network.named_parameters() if not torch.equal(p, before[name])}
     below = 3 if "deep_stages." in SUBNETWORKS[labels] else 5
@@ -245,7 +245,7 @@ def test_a_distribution_reads_as_its_median(age):
 def test_the_median_resists_a_far_second_peak():
     two = torch.log(0.7 * gaussian_logits(30.0).softmax(1) + 0.3 * gaussian_logits(80.0).softmax(1))
     assert abs(tasks.read_age(two).item() - 30) < 2.5
-    assert tasks._expected_age(two).item() == pytest.approx(45, abs=0.5)
+    assert tasks.expected_age(two).item() == pytest.approx(45, abs=0.5)
 
 
 @pytest.mark.parametrize("peak", [0, 50, 100])

@@ -11,11 +11,15 @@ from dataclasses import dataclass
 
 import httpx
 
-from service.broker import Job, Result, WorkerInfo
-from service.broker.local import LocalBroker
 from service.commands.serve import http_server
 from service.config import Settings
-from service.metrics import Metrics
+from service.ops.metrics import Metrics
+from service.queue.local import LocalQueue
+from service.wire import Analysis, AnalysisOutcome, AnalysisRequest, AnalysisResult, ModelCard, WorkerInfo
+
+MODEL = "0" * 64
+WORKER = WorkerInfo("test", MODEL, device="cpu", dtype="float32")
+CARD = ModelCard(MODEL, "cosine", 16, preset="none")
 
 
 @dataclass
@@ -24,14 +28,15 @@ class Served:
 
     url: str
     client: httpx.Client
-    broker: LocalBroker
+    broker: LocalQueue
     metrics: Metrics
 
 
 @contextmanager
 def serve(settings: Settings) -> Iterator[Served]:
     """The API on a free port, without a worker."""
-    broker, metrics = LocalBroker(settings.queue_size, settings.queue_bytes), Metrics()
+    broker = LocalQueue(settings.queue_size, settings.queue_bytes)
+    metrics = Metrics()
     listening = socket.create_server(("127.0.0.1", 0))
     server = http_server(settings, broker, metrics)
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
@@ -47,7 +52,7 @@ def serve(settings: Settings) -> Iterator[Served]:
         listening.close()
 
 
-def until(holds: Callable[[], bool], seconds: float = 10) -> None:
+def until(holds: Callable[[], bool], seconds: float = 60) -> None:
     """Wait until it holds, or fail."""
     end = time.monotonic() + seconds
     while not holds():
@@ -70,16 +75,18 @@ def until_ready(process: subprocess.Popen[str], url: str, path: str = "/readyz")
 
 
 @contextmanager
-def answering(broker: LocalBroker, answer: Callable[[Job], Result]) -> Iterator[list[Job]]:
-    """The test itself is the worker: every job gets what `answer` makes of it; yields the jobs seen."""
+def answering(
+    broker: LocalQueue, answer: Callable[[AnalysisRequest], AnalysisOutcome]
+) -> Iterator[list[AnalysisRequest]]:
+    """The test itself is the worker: every request gets what `answer` makes of it; yields the requests seen."""
     stop, seen = threading.Event(), []
-    broker.announce(WorkerInfo("test", "0" * 64, {"preset": "none", "device": "cpu", "dtype": "float32"}))
+    broker.announce(WORKER, CARD)
 
     def work() -> None:
         while not stop.is_set():
-            for job in broker.claim(4, 0.05):
-                seen.append(job)
-                broker.finish([answer(job)])
+            for request in broker.claim(4, 0.05):
+                seen.append(request)
+                broker.finish([answer(request)])
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -91,15 +98,14 @@ def answering(broker: LocalBroker, answer: Callable[[Job], Result]) -> Iterator[
         broker.leave()
 
 
-def nothing_found(job: Job) -> Result:
+def nothing_found(request: AnalysisRequest) -> AnalysisResult:
     """An image without a face."""
-    analysis = {"width": 8, "height": 6, "faces": []}
-    return Result(job.id, "0" * 64, analysis, timings={"decode": 0.001, "propose": 0.002})
+    return AnalysisResult(request.id, MODEL, Analysis(8, 6, []), timings={"decode": 0.001, "propose": 0.002})
 
 
 def stuck(served: Served) -> None:
     """A worker that is there and takes nothing."""
-    served.broker.announce(WorkerInfo("stuck", "0" * 64, {}))
+    served.broker.announce(WORKER, CARD)
 
 
 def is_problem(response: httpx.Response, status: int, code: str) -> dict:

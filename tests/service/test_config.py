@@ -37,3 +37,35 @@ def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value:
     with pytest.raises(ValidationError) as caught:
         Settings()
     assert explain(caught.value).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("FACE_API_KEY", "FACE_API_KEYS"),
+        ("FACE_MAX_BYTE", "FACE_MAX_BYTES"),
+        ("FACE_HOSTS", "FACE_HOST"),
+        ("FACE_WEBHOOK_HOST", "FACE_WEBHOOK_HOSTS"),
+        ("face_redis_uri", "FACE_REDIS_URL"),
+    ],
+)
+def test_a_misspelt_setting_is_refused_with_the_nearest_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    monkeypatch.setenv(name, "on")
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert explain(caught.value) == f"{name} is no setting, did you mean {meant}?"
+
+
+def test_variables_of_others_are_no_misspelt_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FACE_TEST_IMAGES", "FACE_SHARED_DIR", "FACE_CACHE_DIR", "FACE_SERVICE_HOST", "FACEBOOK_KEY"):
+        monkeypatch.setenv(name, "x")
+    Settings()
+
+
+def test_a_variable_like_no_setting_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACE_QWXZJKV", "1")
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert explain(caught.value) == "FACE_QWXZJKV is no setting; docs/settings.md lists all"

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dockerfile import Stage, Step, read
+from tests.ship.dockerfile import Stage, Step, read
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "/mnt/host"

@@ -31,9 +31,14 @@ def workload(overlay: str, name: str) -> dict:
 
 
 def workloads(*overlays: str) -> list[tuple[str, str]]:
-    """Overlays, each with the names of what runs in it."""
+    """Return overlays, each with the names of what runs our own images in it."""
     kinds = ("Deployment", "StatefulSet")
-    return [(where, i["metadata"]["name"]) for where in overlays for i in objects(where) if i["kind"] in kinds]
+    return [
+        (where, item["metadata"]["name"])
+        for where in overlays
+        for item in objects(where)
+        if item["kind"] in kinds and item["metadata"]["name"] != "redis"
+    ]
 
 
 def pod_of(overlay: str, name: str) -> dict:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dockerfile import read
+from tests.ship.dockerfile import read
 
 ROOT = Path(__file__).resolve().parents[2]
 

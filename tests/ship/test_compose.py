@@ -9,10 +9,12 @@ from pathlib import Path
 import compose_spec
 import pytest
 import yaml
-from dockerfile import read
 
 from service.config import Settings
-from service.vault import parse_master_keys
+from service.crypto.vault import parse_master_keys
+from tests.ship.dockerfile import read
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (ROOT / "docker-compose.yml").read_text())
@@ -25,7 +27,7 @@ def test_it_is_valid_by_the_specification():
     compose_spec.ComposeSpecification.model_validate(yaml.safe_load(TEXT))
     project = compose_spec.PyCompose.from_yaml(MERGED)
     project.validate()
-    names = ["api", "grafana", "prometheus", "queue-key", "redis", "worker", "worker-gpu"]
+    names = ["api", "grafana", "keys", "prometheus", "redis", "worker", "worker-gpu"]
     assert sorted(project.service_names()) == names
 
 
@@ -70,26 +72,46 @@ def test_settings_are_settings_and_a_stop_leaves_them_their_time():
     for name in ("api", "worker", "worker-gpu"):
         given = SERVICES[name]["environment"]
         assert {variable.removeprefix("FACE_").lower() for variable in given} <= set(Settings.model_fields)
-        settings = Settings(**{variable.removeprefix("FACE_").lower(): value for variable, value in given.items()})
+        file = "FACE_REDIS_PASSWORD_FILE"  # it is there when the container runs
+        words = {variable: value for variable, value in given.items() if variable != file}
+        settings = Settings(**{variable.removeprefix("FACE_").lower(): value for variable, value in words.items()})
         assert int(SERVICES[name]["stop_grace_period"].rstrip("s")) > settings.shutdown_grace
 
 
-def test_the_queues_key_is_made_once_before_who_needs_it(tmp_path: Path):
-    *shell, script = SERVICES["queue-key"]["entrypoint"]
-    assert SERVICES["queue-key"]["restart"] == "no"
+def test_keys_and_passwords_are_made_once_before_who_needs_them(tmp_path: Path):
+    *shell, script = SERVICES["keys"]["entrypoint"]
+    assert SERVICES["keys"]["restart"] == "no"
     env = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    keys = []
+    (tmp_path / "data").mkdir()
+    made = []
     for _ in range(2):
-        subprocess.run([*shell, script.replace("/data", str(tmp_path))], env=env, check=True)
-        keys.append((tmp_path / "queue.key").read_text())
-    assert keys[0] == keys[1]
-    assert (tmp_path / "queue.key").stat().st_mode & 0o077 == 0
-    assert len(parse_master_keys(keys[0])) == 1
-    [volume] = [mount.removesuffix(":/data") for mount in SERVICES["queue-key"]["volumes"]]
-    for name in ("api", "worker", "worker-gpu"):
-        assert f"{volume}:/keys:ro" in SERVICES[name]["volumes"]
-        assert SERVICES[name]["environment"]["FACE_QUEUE_KEY_FILE"] == "/keys/queue.key"
-        assert SERVICES[name]["depends_on"]["queue-key"] == {"condition": "service_completed_successfully"}
+        subprocess.run([*shell, re.sub("(?<= )/(data|users)", rf"{tmp_path}/\1", script)], env=env, check=True)
+        made.append({path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()})
+    assert made[0] == made[1]
+    names = ["data/queue.key", "users/api/password", "users/worker/password"]
+    for name in names:
+        assert (tmp_path / name).stat().st_mode & 0o077 == 0
+    for name in ("users/default/password", "users/default/users.acl"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o444, "Redis runs as another user of the system"
+    assert len(parse_master_keys((tmp_path / "data/queue.key").read_text())) == 1
+    for name in ("api", "worker", "worker-gpu", "redis"):
+        assert SERVICES[name]["depends_on"]["keys"] == {"condition": "service_completed_successfully"}
+
+
+def test_each_service_sees_its_own_password_only():
+    made = dict(mount.split(":") for mount in SERVICES["keys"]["volumes"])
+    assert made == {"keys": "/data", **{f"redis-{name}": f"/users/{name}" for name in ("api", "worker")}} | {
+        "redis-users": "/users/default"
+    }
+    for name, user in (("api", "api"), ("worker", "worker"), ("worker-gpu", "worker")):
+        mounts = [mount for mount in SERVICES[name]["volumes"] if mount.split(":")[0] in made]
+        assert mounts == ["keys:/keys:ro", f"redis-{user}:/users/{user}:ro"]
+        environment = SERVICES[name]["environment"]
+        assert environment["FACE_QUEUE_KEY_FILE"] == "/keys/queue.key"
+        assert environment["FACE_REDIS_URL"] == f"redis://{user}@redis:6379/0"
+        assert environment["FACE_REDIS_PASSWORD_FILE"] == f"/users/{user}/password"
+    assert SERVICES["redis"]["volumes"] == ["redis:/data", "redis-users:/users:ro"]
+    assert "--aclfile /users/users.acl" in SERVICES["redis"]["command"]
 
 
 def test_the_gpu_comes_with_its_profile_only():

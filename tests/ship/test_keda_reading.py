@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import redis
 
-from service.broker import Job, Result, codec
-from service.broker.redis import RedisApi
-from service.broker.redis_worker import RedisWorker
-from service.schemas import JobOptions
+from service.queue import codec
+from service.queue.consumer import RedisConsumer
+from service.queue.producer import RedisProducer
+from service.wire import Analysis, AnalysisRequest, AnalysisResult, ImageHeader, Options
 
 MODEL = hashlib.sha256(b"any").hexdigest()
-STREAM = f"{codec.PREFIX}jobs:{MODEL}"
+STREAM = f"{codec.PREFIX}requests:{MODEL}"
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server")
 
@@ -50,11 +50,12 @@ def readings(url: str) -> dict[str, int]:
 
 def test_only_the_length_counts_what_waits_and_what_is_held(url: str):
     async def told() -> list[dict[str, int]]:
-        api = RedisApi(url, 64, 1 << 20)
-        worker = await asyncio.to_thread(RedisWorker, url, MODEL)
+        api = RedisProducer(url, 64, 1 << 20)
+        worker = await asyncio.to_thread(RedisConsumer, url, MODEL)
         await api.start()
         now = time.monotonic()
-        jobs = [Job(str(n), "r", b"photo", 1, JobOptions(), now, now + 60) for n in range(4)]
+        header = ImageHeader("PNG", 1, 1)
+        jobs = [AnalysisRequest(str(n), "r", b"photo", header, Options(), now, now + 60) for n in range(4)]
         found = [readings(url)]
         futures = await api.submit(jobs)
         found.append(readings(url))
@@ -62,7 +63,7 @@ def test_only_the_length_counts_what_waits_and_what_is_held(url: str):
         while len(held) < 4:
             held += await asyncio.to_thread(worker.claim, 16, 1.0)
         found.append(readings(url))
-        await asyncio.to_thread(worker.finish, [Result(job.id, MODEL, {"faces": []}) for job in held])
+        await asyncio.to_thread(worker.finish, [AnalysisResult(job.id, MODEL, Analysis(1, 1, [])) for job in held])
         await asyncio.gather(*futures)
         found.append(readings(url))
         await api.close()

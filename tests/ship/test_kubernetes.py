@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from manifests import OVERLAYS, ROOT, config_maps, objects, one, pod_of, settings_of, workload, workloads
 
-from service.broker import codec
+from service.queue import codec
+from tests.ship.manifests import OVERLAYS, ROOT, config_maps, objects, one, pod_of, settings_of, workload, workloads
 
 
 def test_there_are_overlays():
@@ -57,12 +57,15 @@ def test_a_stop_leaves_time_to_drain(overlay: str, name: str):
 def test_the_environment_is_made_of_settings(overlay: str, name: str):
     settings = settings_of(overlay, name)
     assert settings.host == "0.0.0.0"
-    assert settings.redis_url == "redis://:$(REDIS_PASSWORD)@redis:6379/0"
+    user = "worker" if name == "worker" else "api"
+    assert settings.redis_url == f"redis://{user}:$(REDIS_PASSWORD)@redis:6379/0"
     [container] = pod_of(overlay, name)["containers"]
     names = [item["name"] for item in container["env"]]
     assert names.index("REDIS_PASSWORD") < names.index("FACE_REDIS_URL"), "it is used there"
+    [password] = [item["valueFrom"] for item in container["env"] if item["name"] == "REDIS_PASSWORD"]
+    assert password == {"secretKeyRef": {"name": "allinone-face", "key": f"redis-{user}-password"}}
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    assert ports == ({"http": settings.port} if name == "api" else {"metrics": settings.metrics_port})
+    assert ports == {"metrics": settings.metrics_port} | ({"http": settings.port} if name == "api" else {})
 
 
 @pytest.mark.parametrize(("overlay", "name"), workloads(*OVERLAYS))
@@ -126,7 +129,7 @@ def test_keda_watches_the_length_of_the_stream_of_the_model_that_ships():
     for overlay in ("production", "scale-to-zero"):
         [trigger] = one(overlay, "ScaledObject", "worker")["spec"]["triggers"]
         metadata = trigger["metadata"]
-        assert metadata["stream"] == f"{codec.PREFIX}jobs:{digest}", (
+        assert metadata["stream"] == f"{codec.PREFIX}requests:{digest}", (
             f"write digest={digest} to deploy/base/model.env: KEDA would watch a stream that nobody fills"
         )
         assert "consumerGroup" not in metadata, "with it KEDA reads XPENDING, which is 0 while no worker lives"

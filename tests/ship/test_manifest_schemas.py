@@ -6,7 +6,8 @@ from pathlib import Path
 import jsonschema
 import kubernetes_validate
 import pytest
-from manifests import OVERLAYS, config_maps, objects, one, pod_of
+
+from tests.ship.manifests import OVERLAYS, config_maps, objects, one
 
 SCHEMAS = Path(__file__).parent / "schemas"
 OWN_SCHEMAS = json.loads((SCHEMAS / "custom-resources.json").read_text())["schemas"]
@@ -28,8 +29,8 @@ def test_every_object_fits_its_schema(overlay: str, version: str):
             custom.add(item["kind"])
         else:
             kubernetes_validate.validate(item, version, strict=True)
-    scaling = {"ScaledObject", "TriggerAuthentication", "ServiceMonitor", "PrometheusRule"}
-    assert custom == {"Redis"} | (set() if overlay == "small" else scaling)
+    of_operators = {"Redis", "ScaledObject", "TriggerAuthentication", "ServiceMonitor", "PrometheusRule"}
+    assert custom == (set() if overlay == "small" else of_operators)
 
 
 def pod_of_redis(redis: dict) -> tuple[dict, dict]:
@@ -57,10 +58,8 @@ def test_the_operators_redis_is_the_one_that_is_meant():
     wanted = one("production", "NetworkPolicy", "redis")["spec"]["podSelector"]["matchLabels"]
     assert wanted.items() <= labels.items()
     spec = redis["spec"]
-    secret = spec["kubernetesConfig"]["redisSecret"]
-    api = pod_of("production", "api")["containers"][0]["env"]
-    [password] = [item["valueFrom"]["secretKeyRef"] for item in api if item["name"] == "REDIS_PASSWORD"]
-    assert secret == password
+    assert spec["kubernetesConfig"]["redisSecret"] == {"name": "allinone-face", "key": "redis-password"}
+    assert spec["acl"]["secret"]["items"] == [{"key": "users.acl", "path": "user.acl"}]
     options = config_maps("production")[spec["redisConfig"]["additionalRedisConfig"]]["redis-additional.conf"]
     given = dict(line.split() for line in options.splitlines())
     assert (given["appendonly"], given["maxmemory-policy"]) == ("yes", "noeviction")

@@ -15,13 +15,13 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.crypto.vault import Vault
 from service.gallery import NewMedium
 from service.gallery.gallery import Gallery
-from service.gallery.redis import RedisStore
-from service.gallery.scatter import Scattered
-from service.vault import Vault
-from tests.identity.people import DIMENSION, MASTER, MODEL, RedisServer, redis_server
-from tests.queue.processes import free_port
+from service.gallery.searchers import ScatteredSearch
+from service.gallery.stores.redis import RedisStore
+from tests.service.gallery.people import DIMENSION, MASTER, MODEL
+from tests.service.queue.processes import RedisServer, free_port, redis_server
 from tests.service.serving import until_ready
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMAND = STATEFUL_SET["spec"]["template"]["spec"]["containers"][0]["command"]
 PEOPLE = 60
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def templates(url: str) -> float:
 def test_pods_hold_the_parts_in_turn_and_any_one_may_go(server: RedisServer, gallery: Gallery, tmp_path: Path):
     probe = np.random.default_rng(2).normal(size=DIMENSION).astype(np.float32)
     wanted = {name: gallery.search(name, MODEL, probe, 40) for name in ("even", "odd")}
-    scattered = Scattered(gallery, server.url, 2)
+    scattered = ScatteredSearch(gallery, server.url, 2)
     with (
         pod(server.url, tmp_path, 0, 2) as zero, pod(server.url, tmp_path, 1, 2) as one,
         pod(server.url, tmp_path, 2, 2) as two, pod(server.url, tmp_path, 3, 2) as three,
@@ -111,7 +111,7 @@ def test_a_larger_set_loads_beside_a_smaller_one(server: RedisServer, gallery: G
         for each in (old, first, second):
             until_ready(*each)
         for parts in (1, 2):
-            assert Scattered(gallery, server.url, parts).search("even", MODEL, probe, 30) == wanted
+            assert ScatteredSearch(gallery, server.url, parts).search("even", MODEL, probe, 30) == wanted
 
 
 @pytest.mark.parametrize(

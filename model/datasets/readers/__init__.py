@@ -1,0 +1,1 @@
+"""One reader a data set: files on disk to samples."""

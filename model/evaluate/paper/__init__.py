@@ -1,0 +1,1 @@
+"""The nine protocols of the paper's section IV."""

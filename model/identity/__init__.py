@@ -1,0 +1,1 @@
+"""Templates, their comparison and its calibrated thresholds."""

@@ -1,0 +1,1 @@
+"""From photos to faces: proposals, the network's passes, refinement and quality."""

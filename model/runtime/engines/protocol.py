@@ -1,0 +1,54 @@
+"""What runs the networks: crops and pyramid levels in, NumPy arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from model.boxes import Array
+from model.warps import Image
+
+DETECT = ("detection", "landmarks", "visibility", "pose")
+"""The outputs of the first pass, on a region."""
+DESCRIBE = ("smile", "gender", "age", "descriptor")
+"""The outputs of the second pass, on an aligned chip."""
+
+Outputs = dict[str, Array]
+EngineName = Literal["openvino", "torch"]
+
+
+class Engine(Protocol):
+    """The networks of one checkpoint on one device. Not thread-safe: one thread a device.
+
+    Crops are uint8 [K, S, S, 3] RGB, K ≥ 1; outputs are float32 [K, …] as model.tasks reads them.
+    """
+
+    @property
+    def name(self) -> EngineName:
+        """Return which engine it is."""
+
+    @property
+    def precision(self) -> dict[str, str]:
+        """Return the number formats of 'detection' (where faces lie) and 'identity' (whose they are)."""
+
+    @property
+    def screens(self) -> bool:
+        """Whether the checkpoint brings a screening network."""
+
+    def screen(self, crops: Image) -> tuple[Array, Array]:
+        """Return scores [K] and placements [K, 4] of the screening network: see model.screening_network.
+
+        Its crops have a size of their own, model.runtime.screening.SIZE.
+        """
+
+    def detect(self, crops: Image) -> Outputs:
+        """Return the outputs named in DETECT for crops uint8 [K, S, S, 3], one row a crop."""
+
+    def describe(self, crops: Image) -> Outputs:
+        """Return the outputs named in DESCRIBE for crops uint8 [K, S, S, 3], one row a crop."""
+
+    def propose(self, batches: Sequence[Image]) -> list[Array]:
+        """Return the proposer's maps [B, 4, H/8, W/8] for each batch uint8 [B, H, W, 3] of levels of one size."""
+
+    def warm_up(self) -> None:
+        """Run every size of batch that there is once."""

@@ -1,0 +1,305 @@
+"""Analyzer: images → faces, in two stages (Fig. 5 of the paper).
+
+    images ─ propose ─ screen ─ look ─ refine (IRP) ─ suppress (L-NMS) ─ align ─ second pass on face and mirror ─ Faces
+
+Everything between is flat: crops of all images in one batch, with a column that says which image each came from.
+NumPy only: PyTorch is imported where an engine needs it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from model import boxes as boxes_
+from model import warps
+from model.boxes import Array, Indices
+from model.checkpoint_file import SHIPPED, CheckpointError, CheckpointFile, read_checkpoint_file, terms_of_use
+from model.identity.age_range import AgeRanges
+from model.runtime.detections import (
+    CONTAINED,
+    Detections,
+    best_of_each_face,
+    covered,
+    hide_outside,
+    inside_better,
+    merge_faces,
+)
+from model.runtime.engines import open_engine
+from model.runtime.engines.protocol import DESCRIBE, DETECT
+from model.runtime.proposals import (
+    LIKELY,
+    DenseProposer,
+    Offer,
+    Proposer,
+    SelectiveSearchProposer,
+    searched_min_size,
+)
+from model.runtime.screening import FAINT_PER_IMAGE, SURE_SCORE, first_of_each_image, screened, without_face
+from model.structures import Faces, Proposals
+from model.warps import Image
+
+MIN_SCORE = 0.98
+"""Default score from which a region is reported as a face: on 240 validation faces, and on 82 of them dark, small and
+blurred, recall 100 % even at 0.98; no false alarm on 99 scenes and 50 things and animals, where 0.9 gives 0.06 a photo
+of the latter."""
+MIN_SIZE = 16.0
+"""Default shortest side in pixels: the proposals answer for faces from 20, and boxes refined from them can shrink."""
+LOW_SCORE = 0.2
+"""Score from which a region is worth refining (HyperFace's low threshold)."""
+REFINEMENTS = 2
+"""Most rounds of Iterative Region Proposals (HyperFace section 3.2), each for faces that the last look moved."""
+REFINED_PER_FACE = 1
+"""Detections of one face that are refined. Three, twice each, have an NME of 2.539 % on 82 validation photos, one with
+a second round where it moved 2.506 % (docs/log.md, 'fewer crops')."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is wanted of one image: lowest score, shortest box side in pixels, most faces (largest first).
+
+    Without a `min_size` faces from MIN_SIZE are reported, and a large image is searched at a reduced size, which
+    bounds time and memory. A `min_size` is honoured at full size, however long that takes.
+    """
+
+    min_score: float = MIN_SCORE
+    min_size: float | None = None
+    max_faces: int = 100
+
+
+@dataclass(frozen=True)
+class AnalyzerConfig:
+    """Where and how the network runs; `weights` None is the shipped checkpoint.
+
+    `dtype` auto is float32. `threads` 0 is all cores. `cache` is where converted networks are kept, None the user's
+    cache.
+    """
+
+    weights: Path | None = None
+    device: str = "cpu"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    proposals: Literal["dense", "selective-search"] = "dense"
+    refine: bool = True  # IRP
+    medians: bool = True  # L-NMS' medians; without them each face is its best detection
+    engine: Literal["auto", "openvino", "torch"] = "auto"
+    threads: int = 0
+    cache: Path | None = None
+
+
+class Analyzer:
+    """One checkpoint on one device. Not thread-safe: one thread a device.
+
+    Raises FileNotFoundError without weights, CheckpointError for unfit ones, ValueError for a bad configuration.
+    """
+
+    def __init__(self, config: AnalyzerConfig = AnalyzerConfig()) -> None:
+        file = read_checkpoint_file(config.weights or SHIPPED)
+        self.config = config
+        self.digest = file.digest
+        _check_complete(file)
+        self.engine = open_engine(file, config)
+        self.age_ranges = AgeRanges.of(file.config)
+        self._size = int(file.network["input_size"])
+        self.frame = str(file.network.get("frame", "canonical"))  # of the chips for the second pass, model.landmarks
+        self._proposer: Proposer = SelectiveSearchProposer()
+        if config.proposals == "dense":
+            self._proposer = DenseProposer(self.engine.propose)
+        self.engine.warm_up()
+        self.info: dict[str, Any] = {
+            "preset": file.config.get("preset"),
+            "input_size": self._size,
+            "parameters": file.parameters("network"),
+            "tasks": [*file.network["local"], *file.network["deep"], "identity"],
+            "proposals": config.proposals,
+            "engine": self.engine.name,
+            "dtype": self.engine.precision["identity"],
+            "precision": self.engine.precision,
+            "device": config.device,
+            **terms_of_use(file),
+        }
+
+    def analyze(
+        self,
+        images: Sequence[Image],
+        limits: Limits | Sequence[Limits] = Limits(),
+        timings: dict[str, float] | None = None,
+    ) -> list[Faces]:
+        """Faces of each image uint8 [H, W, 3] RGB, largest first; `timings` gains seconds by stage.
+
+        An image's result does not depend on the others in the call. Raises ValueError for another kind of array.
+        """
+        for image in images:
+            if image.dtype != "uint8" or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+                raise ValueError(f"images must be uint8 [H, W, 3], got {image.dtype} {image.shape}")
+        each = [limits] * len(images) if isinstance(limits, Limits) else list(limits)
+        if len(each) != len(images):
+            raise ValueError(f"{len(images)} images but {len(each)} limits")
+        timings = timings if timings is not None else {}
+        if not images:
+            return []
+        with _clock(timings, "propose"):
+            offer = self._proposer.propose(images, [limit.min_size for limit in each])
+        with _clock(timings, "detect"):
+            low = np.array([min(LOW_SCORE, limit.min_score) for limit in each], np.float32)
+            detections = self.look(images, offer)
+            detections = self.refine(images, detections, low)
+            found = [merge_faces(detections.of(i), medians=self.config.medians) for i in range(len(images))]
+            kept = [_limit(faces, limit) for faces, limit in zip(found, each, strict=True)]
+        described = self._describe(images, hide_outside(Detections.cat([faces for faces, _ in kept]), images), timings)
+        ends = np.cumsum([len(faces) for faces, _ in kept]).tolist()
+        return [
+            replace(
+                described[end - len(faces) : end],
+                seen=seen,
+                searched_min_size=searched_min_size(image, limit.min_size),
+            )
+            for image, limit, (faces, seen), end in zip(images, each, kept, ends, strict=True)
+        ]
+
+    def propose(self, image: Image, min_size: float | None = None) -> Proposals:
+        """The candidate regions of one image that are looked at in any case, each for itself, best first."""
+        every = self._proposer.propose([image], [min_size]).every
+        return every[every.scores >= LIKELY]
+
+    def look(self, images: Sequence[Image], offer: Offer) -> Detections:
+        """A first pass over the regions that the screening network places, and over more where it finds no face.
+
+        Photos without a sure face are searched again among the faint candidates, which the screening network makes
+        cheap, and at last at the proposals as they are: a small network misses faces.
+        """
+        if not self.engine.screens:
+            return self._look_at_proposals(images, offer.likely)
+        seen = self._look_at_screened(images, offer.likely)
+        faint = first_of_each_image(without_face(offer.every, seen), FAINT_PER_IMAGE)
+        seen = Detections.cat([seen, self._look_at_screened(images, faint)])
+        return Detections.cat([seen, self._look_at_proposals(images, without_face(offer.likely, seen))])
+
+    def _look_at_screened(self, images: Sequence[Image], proposals: Proposals) -> Detections:
+        """A first pass over the regions that the screening network makes of proposals, one of each face."""
+        regions = screened(self.engine.screen, images, proposals)
+        seen = self.detect(images, regions.image_index, regions.boxes, regions.turns)
+        # A region on a part of a face, refined, can score a trifle more than the face, and would take its place.
+        return best_of_each_face(seen, 1, CONTAINED)
+
+    def _look_at_proposals(self, images: Sequence[Image], proposals: Proposals) -> Detections:
+        """A first pass over the proposals as they are, but not over those that lie in a face that is sure.
+
+        Detections there would be of the same face or parts of it, which L-NMS drops (docs/log.md, 'fewer crops').
+        """
+        inner = np.concatenate([inside_better(proposals.of(i).boxes) for i in range(len(images))])
+        outer = proposals[~inner]
+        rest = proposals[inner]
+        seen = self.detect(images, outer.image_index, outer.boxes)
+        sure = seen[seen.scores >= SURE_SCORE]
+        rest = Proposals.cat(
+            [mine[~covered(mine.boxes, sure.of(i).boxes)] for i in range(len(images)) for mine in (rest.of(i),)]
+        )
+        return Detections.cat([seen, self.detect(images, rest.image_index, rest.boxes)])
+
+    def detect(
+        self,
+        images: Sequence[Image],
+        image_index: Indices,
+        regions: Array,
+        turns: Array | None = None,
+    ) -> Detections:
+        """One pass over square regions [K, 4], each turned about its centre by its turn [K] in degrees."""
+        if not len(regions):
+            return Detections.none()
+        crops = warps.crop(images, image_index, warps.region_matrices(regions, self._size, turns), self._size)
+        outputs = self.engine.detect(crops)
+        points = outputs["landmarks"] * boxes_.sides(regions)[:, None]
+        pose = outputs["pose"]
+        if turns is None:
+            turns = np.zeros(len(regions), np.float32)
+        else:
+            points = points @ boxes_.rotations(turns).transpose(0, 2, 1)
+            pose = np.column_stack([(pose[:, 0] + turns + 180) % 360 - 180, pose[:, 1:]])
+        points = points + boxes_.centres(regions)[:, None]
+        faces = boxes_.from_landmarks(points)
+        seen = Detections(image_index, faces, outputs["detection"], points, outputs["visibility"], pose, regions, turns)
+        # In half precision a far-off region can overflow; what has no extent is no face.
+        with np.errstate(invalid="ignore"):
+            return seen[np.isfinite(faces).all(axis=1) & (boxes_.area(faces) > 0)]
+
+    def refine(self, images: Sequence[Image], detections: Detections, low: Array) -> Detections:
+        """Iterative Region Proposals: the upright box of the landmarks is the next region, until it no longer moves.
+
+        What the first pass saw in a screened region that settled is not looked at again; other first regions are poorly
+        placed.
+        """
+        last = best_of_each_face(detections[detections.scores >= low[detections.image_index]], REFINED_PER_FACE)
+        if not self.config.refine:
+            return last
+        rounds = []
+        if self.engine.screens:
+            settled = last.settled()
+            rounds.append(last[settled])
+            last = last[~settled]
+        for _ in range(REFINEMENTS):
+            last = self.detect(images, last.image_index, *last.next_regions())
+            rounds.append(last)
+            last = last[~last.settled()]
+        return Detections.cat(rounds)
+
+    def _describe(self, images: Sequence[Image], faces: Detections, timings: dict[str, float]) -> Faces:
+        """Second pass: every face and its mirror on the canonical frame, averaged."""
+        if not len(faces):
+            return Faces.empty()
+        with _clock(timings, "align"):
+            matrices = warps.alignment_matrices(faces.landmarks, self._size, self.frame)
+            chips = warps.crop(images, faces.image_index, matrices, self._size)
+            pair = np.concatenate([chips, chips[:, :, ::-1]])
+        with _clock(timings, "attributes"):
+            outputs = {
+                name: value.reshape(2, len(faces), *value.shape[1:])
+                for name, value in self.engine.describe(pair).items()
+            }
+            smile, female, age = (outputs[name].mean(axis=0) for name in ("smile", "gender", "age"))
+            descriptor = _unit(_unit(outputs["descriptor"]).mean(axis=0))
+        return Faces(
+            faces.boxes,
+            faces.scores,
+            faces.landmarks,
+            faces.visibility,
+            faces.pose,
+            smile,
+            female,
+            np.maximum(age, 0),
+            descriptor,
+        )
+
+
+def _check_complete(file: CheckpointFile) -> None:
+    """Raise CheckpointError for a network that lacks an output the pipeline needs."""
+    network = file.network
+    missing = {*DETECT, *DESCRIBE} - {*network.get("local", ()), *network.get("deep", ()), "descriptor"}
+    if missing or not network.get("identity"):
+        raise CheckpointError(f"the checkpoint's network lacks {sorted(missing) or 'an identity branch'}")
+
+
+def _limit(faces: Detections, limit: Limits) -> tuple[Detections, int]:
+    """Faces within the limits, largest first, and how many there were before the most that are wanted were taken."""
+    large = boxes_.sides(faces.boxes).min(axis=1) >= (MIN_SIZE if limit.min_size is None else limit.min_size)
+    faces = faces[(faces.scores >= limit.min_score) & large]
+    order = np.argsort(-boxes_.area(faces.boxes), kind="stable")
+    return faces[order[: limit.max_faces]], len(order)
+
+
+def _unit(vectors: Array) -> Array:
+    """Vectors of unit length along the last axis."""
+    unit: Array = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return unit
+
+
+@contextmanager
+def _clock(timings: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - start

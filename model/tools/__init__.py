@@ -1,0 +1,1 @@
+"""Commands that prepare training data, label it, and calibrate what was trained."""

@@ -1,0 +1,79 @@
+"""Label landmarks of archives without any: python -m model.tools.label_landmarks SET… --data DIR.
+
+The paper takes HyperFace's landmarks there.
+
+Each photo of DIR/<set> goes through the Analyzer; of its faces the one that overlaps the set's box most is taken, or
+without a box the large and central one. Writes DIR/<set>/marks.npz, which the set's reader fills its samples from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from model.checkpoint import CheckpointError
+from model.datasets import Sample
+from model.datasets.archives import READERS
+from model.datasets.marks import COLUMNS, write_marks
+from model.datasets.readers import fgnet
+from model.evaluate import metrics
+from model.evaluate.run import FOUND_IOU, Analysed, Run
+from model.runtime.pipeline import Analyzer, AnalyzerConfig
+
+CHUNK = 2000
+"""Samples at a time: what is found in their photos is held until the next."""
+
+
+def mark(run: Run, samples: Sequence[Sample], root: Path) -> tuple[int, int]:
+    """Writes the marks of every sample whose face is found; how many were, and of how many."""
+    names: list[str] = []
+    rows: dict[str, list[np.ndarray]] = {key: [] for key in COLUMNS}
+    for start in range(0, len(samples), CHUNK):
+        part = Run(run.analyzer, run.data)
+        for analysed in part.analyse(samples[start : start + CHUNK], f"{root.name} {start}"):
+            index = face_of(analysed)
+            if index is not None:
+                names.append(analysed.sample.name)
+                found = (analysed.faces.landmarks, analysed.faces.visibility, analysed.faces.pose, analysed.faces.boxes)
+                for key, values in zip(COLUMNS, found, strict=True):
+                    rows[key].append(values[index])
+    if names:
+        write_marks(root, names, {key: np.stack(values) for key, values in rows.items()}, run.analyzer.digest)
+    return len(names), len(samples)
+
+
+def face_of(analysed: Analysed) -> int | None:
+    """The face that the sample is of; None where none is found."""
+    if analysed.sample.box is None:
+        return analysed.main_face()
+    overlap = metrics.iou(analysed.faces.boxes, np.asarray(analysed.sample.box, np.float64)[None])[:, 0]
+    return int(overlap.argmax()) if len(overlap) and overlap.max() >= FOUND_IOU else None
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Command line; 1 with a clear line when data or weights are missing."""
+    readers = READERS | {"fgnet": fgnet.read}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="+", choices=sorted(readers), metavar="SET", help=", ".join(sorted(readers)))
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the archives, DIR/<set>/")
+    parser.add_argument("--weights", type=Path, help="checkpoint (default: the shipped one)")
+    parser.add_argument("--device", default="cpu")
+    chosen = parser.parse_args(words)
+    try:
+        run = Run(Analyzer(AnalyzerConfig(chosen.weights, chosen.device)), chosen.data)
+        for name in chosen.sets:
+            root = run.root(name)
+            found, total = mark(run, readers[name](root), root)
+            sys.stdout.write(f"{root}: faces found for {found} of {total} samples\n")
+    except (FileNotFoundError, CheckpointError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""Affine maps from photos to the crops that the network sees, as NumPy arrays: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model import boxes as boxes_
+from model import landmarks as markup
+from model.boxes import Array, Indices
+
+REGION_SCALE = 1.25
+"""Side of what the network sees over the side of the region: context that a tight box lacks."""
+
+Image = NDArray[np.uint8]
+
+
+def region_matrices(boxes: Array, size: int, roll: Array | None = None) -> Array:
+    """Affine maps [K, 2, 3] from image pixels to a size × size crop that shows each box with REGION_SCALE context.
+
+    A box with a roll [K] is turned about its centre by so many degrees, and its crop shows it upright.
+    """
+    scale = size / np.maximum(boxes_.sides(boxes) * REGION_SCALE, 1e-3)
+    linear = scale[:, :, None] * np.eye(2, dtype=scale.dtype)
+    if roll is not None:
+        linear = linear @ boxes_.rotations(-roll)
+    shift = size / 2 - linear @ boxes_.centres(boxes)[:, :, None]
+    return np.concatenate([linear, shift], axis=2)
+
+
+def similarity(source: Array, target: Array) -> Array:
+    """Least-squares similarity transforms [N, 2, 3] that take source [N, P, 2] to target [N, P, 2] or [P, 2].
+
+    Rotation, uniform scale and shift without reflection: Umeyama 1991, in closed form for the plane. Degenerate
+    sources (all points equal) give the identity rotation at scale 0.
+    """
+    source, target = source.astype(np.float64), np.broadcast_to(target.astype(np.float64), source.shape)
+    source_mean = source.mean(axis=1)
+    target_mean = target.mean(axis=1)
+    x, y = np.moveaxis(source - source_mean[:, None], -1, 0)
+    u, v = np.moveaxis(target - target_mean[:, None], -1, 0)
+    energy = np.maximum((x * x + y * y).sum(axis=1), 1e-12)
+    cosine = (x * u + y * v).sum(axis=1) / energy
+    sine = (x * v - y * u).sum(axis=1) / energy
+    linear = np.stack([cosine, -sine, sine, cosine], axis=-1).reshape(-1, 2, 2)
+    shift = target_mean[:, :, None] - linear @ source_mean[:, :, None]
+    return np.concatenate([linear, shift], axis=2).astype(np.float32)
+
+
+def alignment_matrices(points: Array, size: int, frame: str = "canonical") -> Array:
+    """Affine maps [N, 2, 3] from image pixels to the size × size chip of a frame, from landmarks [N, 21, 2]."""
+    chosen, places = markup.FRAMES[frame]
+    return similarity(points[:, list(chosen)], places * size)
+
+
+def transform(points: Array, matrices: Array) -> Array:
+    """Points [N, P, 2] under affine maps [N, 2, 3]."""
+    return points @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
+
+
+def warp(image: Image, matrix: NDArray[Any], size: int) -> Image:
+    """One size × size crop [size, size, 3] of an image under an affine map [2, 3] from image to crop; black outside.
+
+    What shrinks is averaged by area first, so that large faces do not alias. A map without inverse, or of numbers that
+    are not finite, shows nothing: black.
+    """
+    nothing = np.zeros((size, size, image.shape[2]), np.uint8)
+    (a, b, x), (c, d, y) = np.asarray(matrix, np.float64).tolist()
+    determinant = a * d - b * c
+    if not np.isfinite(determinant + x + y) or abs(determinant) < 1e-9:
+        return nothing
+    linear = np.array([(a, b), (c, d)])
+    inverse = np.array([(d, -b), (-c, a)]) / determinant
+    corners = (np.array([(0, 0), (size, 0), (size, size), (0, size)]) - (x, y)) @ inverse.T
+    low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 2, 0)
+    high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 2, image.shape[1::-1])
+    if (high <= low).any():
+        return nothing
+    part = image[low[1] : high[1], low[0] : high[0]]
+    shift = linear @ low + (x, y)
+    shrink = 1 / abs(determinant) ** 0.5
+    if shrink > 1:
+        width, height = part.shape[1], part.shape[0]
+        smaller = max(round(width / shrink), 1), max(round(height / shrink), 1)
+        linear = linear * (width / smaller[0], height / smaller[1])
+        part = np.asarray(cv2.resize(part, smaller, interpolation=cv2.INTER_AREA), np.uint8)
+    # OpenCV puts pixel centres at integers, we at half integers.
+    shift = shift + linear @ (0.5, 0.5) - 0.5
+    forward = np.column_stack([linear, shift])
+    return np.asarray(cv2.warpAffine(part, forward, (size, size), flags=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def crop(images: Sequence[Image], image_index: Indices, matrices: Array, size: int) -> Image:
+    """Crops uint8 [K, size, size, 3] of K affine maps [K, 2, 3], each from the image that image_index [K] names."""
+    crops = np.empty((len(matrices), size, size, 3), np.uint8)
+    for k, (index, matrix) in enumerate(zip(image_index.tolist(), matrices, strict=True)):
+        crops[k] = warp(images[index], matrix, size)
+    return crops

@@ -1,0 +1,149 @@
+"""A call of the API as data: what is sent, and how the answer is read. client.py sends it."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, JsonValue
+
+from service.client.errors import FaceError
+from service.client.photos import FileParts, Photo, Probe, file_parts, read_photo
+from service.schemas.identity import Template
+
+Answer = TypeVar("Answer")
+Model = TypeVar("Model", bound=BaseModel)
+Option = str | int | float | bool | None
+"""A value in the query; None leaves it out, and the server's own default holds."""
+
+LONGEST_WAIT = 60.0
+"""Seconds a busy server may ask for before its answer counts as a refusal."""
+BUSY = (429, 503)
+
+
+@dataclass(frozen=True)
+class Call(Generic[Answer]):
+    """One request, and how its answer is read."""
+
+    method: str
+    path: str
+    read: Callable[[httpx.Response], Answer] = field(repr=False)
+    params: Mapping[str, Option] = field(default_factory=dict, repr=False)
+    json: JsonValue = field(default=None, repr=False)
+    files: FileParts | None = field(default=None, repr=False)
+    content: bytes | None = field(default=None, repr=False)
+    headers: Mapping[str, str | bytes] = field(default_factory=dict, repr=False)
+    unlimited: bool = False  # the server may work on it for as long as it takes
+
+    def request(
+        self, client: httpx.Client | httpx.AsyncClient, url: str, key: str | None, seconds: float
+    ) -> httpx.Request:
+        """Build the request to the server at `url`; `seconds` is the longest silence that is waited for."""
+        own = {"Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        return client.build_request(
+            self.method,
+            url.rstrip("/") + self.path,
+            params={name: value for name, value in self.params.items() if value is not None} or None,
+            json=self.json,
+            files=self.files,
+            content=self.content,
+            headers={**own, **self.headers},  # type: ignore[arg-type]  # httpx takes bytes, its types do not say so
+            timeout=httpx.Timeout(seconds, read=None if self.unlimited else seconds),
+        )
+
+    def answer(self, response: httpx.Response) -> Answer:
+        """Read the server's answer. Raises FaceError for a refusal, and for what is not an answer of this API."""
+        if not response.is_success:
+            raise refusal(response)
+        try:
+            return self.read(response)
+        except ValueError as error:
+            detail = f"the answer of {response.url.netloc.decode()} is not one of this API: does the URL lead to it?"
+            raise FaceError(response.status_code, "not_understood", detail) from error
+
+
+def refusal(response: httpx.Response) -> FaceError:
+    """Return a problem document as an exception."""
+    try:
+        problem = response.json()
+        return FaceError(response.status_code, problem["code"], problem["detail"], problem.get("request_id"))
+    except (ValueError, KeyError, TypeError):
+        return FaceError(response.status_code, "http_error", f"the server answered {response.status_code}")
+
+
+def unreachable(url: str, error: httpx.TransportError) -> FaceError:
+    """Return the end of a connection as an exception that names the server."""
+    if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
+        return FaceError(0, "timeout", f"the server at {url} did not answer in time")
+    return FaceError(0, "unreachable", f"the server at {url} cannot be reached ({type(error).__name__})")
+
+
+def seconds_until_retry(response: httpx.Response, attempts_left: int) -> float | None:
+    """Return the seconds that a busy server asks to wait; None when the call is answered or not to be repeated."""
+    if response.status_code not in BUSY or attempts_left <= 0:
+        return None
+    try:
+        seconds = float(response.headers["Retry-After"])
+    except (KeyError, ValueError):
+        return None
+    return seconds if 0 <= seconds <= LONGEST_WAIT else None
+
+
+# -- what the calls are made of ----------------------------------------------------------------------------------------
+
+
+def as_model(kind: type[Model]) -> Callable[[httpx.Response], Model]:
+    """Return a reader of answers of one model."""
+    return lambda response: kind.model_validate_json(response.content)
+
+
+def as_bytes(response: httpx.Response) -> bytes:
+    """Return the answer as it came."""
+    return response.content
+
+
+def as_nothing(_: httpx.Response) -> None:
+    """Read an answer without content."""
+
+
+def collection_path(collection: str, subject: str | None = None) -> str:
+    """Return the path of a collection or of one of its subjects. Raises FaceError for a name that cannot be one."""
+    base = f"/v1/collections/{_segment(collection)}"
+    return base if subject is None else f"{base}/subjects/{_segment(subject)}"
+
+
+def _segment(name: str) -> str:
+    if name in ("", ".", "..") or "/" in name:
+        raise FaceError(0, "invalid_name", "a name is not empty, not '.' or '..', and has no '/' in it")
+    return quote(name, safe="")
+
+
+@dataclass(frozen=True)
+class Body:
+    """Photos and templates as the body of a request: a form where there are only photos, else JSON."""
+
+    files: FileParts | None = None
+    json: JsonValue = None
+
+
+def probe_body(probe: Probe) -> Body:
+    """Return the body for one probe."""
+    if isinstance(probe, Template):
+        return Body(json={"template": probe.model_dump()})
+    return Body(files=file_parts(probe))
+
+
+def pair_body(first: Photo | Template, second: Photo | Template) -> Body:
+    """Return the body for two faces that are compared."""
+    sides = (first, second)
+    templates: Sequence[JsonValue] = [side.model_dump() for side in sides if isinstance(side, Template)]
+    photos = [side for side in sides if not isinstance(side, Template)]
+    if not templates:
+        return Body(files=file_parts(photos))
+    if not photos:
+        return Body(json={"templates": list(templates)})
+    return Body(json={"image": b64encode(read_photo(photos[0])).decode(), "template": templates[0]})

@@ -1,0 +1,110 @@
+"""Photos in files sorted by the people in them: faces with vectors and quality → clusters → folders of links or copies.
+
+The faces are sorted as POST /v1/clusters sorts them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from model.identity.clusters import Clustering
+from model.runtime import quality
+from model.runtime.pipeline import Analyzer
+from service.commands import CommandError, complain
+from service.commands.analysis import decode_ahead
+from service.commands.photos import PhotoArgument
+from service.config import Settings
+from service.errors import ServiceError
+from service.gallery import Vector
+from service.gallery.clustering import cluster_people
+from service.gallery.scoring import Scoring
+from service.worker.batching import batches
+from service.worker.results import load_identity, model_card
+
+
+@dataclass
+class DescribedPhotos:
+    """Photos that could be read, and their faces: the photo of each face, its vector [D] and its quality."""
+
+    scoring: Scoring
+    photos: list[PhotoArgument] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
+    vectors: list[Vector] = field(default_factory=list, repr=False)
+    quality: list[float] = field(default_factory=list)
+    failures: int = 0
+
+
+def describe_photos(photos: Sequence[PhotoArgument], analyzer: Analyzer, settings: Settings) -> DescribedPhotos:
+    """Find and describe all faces; complain of photos that cannot be used. Raises CommandError without calibration."""
+    known = load_identity(analyzer, settings)
+    described = DescribedPhotos(Scoring.of(model_card(analyzer, known)))
+    try:
+        described.scoring.calibrated()
+    except ServiceError as error:
+        raise CommandError(error.detail) from error
+    with tqdm(total=len(photos), unit="photo", disable=None, file=sys.stderr) as bar:
+        for batch in batches(decode_ahead(photos, settings), settings.batch_images, settings.batch_pixels):
+            for item in batch:
+                if item.image is None:
+                    described.failures += 1
+                    with tqdm.external_write_mode(file=sys.stderr):
+                        complain(f"{item.photo.name}: {item.error}")
+            readable = [(item.photo, item.image) for item in batch if item.image is not None]
+            results = analyzer.analyze([image for _, image in readable])
+            for (photo, image), faces in zip(readable, results, strict=True):
+                described.owners += [len(described.photos)] * len(faces)
+                described.photos.append(photo)
+                described.vectors += list(known.vectors(faces.descriptor))
+                described.quality += [each.overall for each in quality.assess(image, faces)]
+            bar.update(len(batch))
+    return described
+
+
+def sort_into_folders(described: DescribedPhotos, out: Path, settings: Settings, *, copy: bool) -> dict[str, int]:
+    """Link or copy the photos into folders and return how many each has. Raises OSError, CommandError."""
+    if len(described.vectors) > settings.cluster_faces:
+        raise CommandError(
+            f"{len(described.vectors):,} faces, at most {settings.cluster_faces:,} (FACE_CLUSTER_FACES) can be sorted "
+            "at a time: sort parts of the folder"
+        )
+    try:
+        found = cluster_people(
+            described.scoring, described.vectors, described.owners, described.quality, settings.min_quality
+        )
+    except ServiceError as error:
+        raise CommandError(error.detail) from error
+    folders = {name: photos for name, photos in _folders(described, found).items() if photos}
+    for name, photos in folders.items():
+        for number in photos:
+            _place(described.photos[number], out / name, copy=copy)
+    return {name: len(photos) for name, photos in folders.items()}
+
+
+def _folders(described: DescribedPhotos, found: Clustering) -> dict[str, list[int]]:
+    """Return the numbers of the photos of each folder, by its name."""
+    digits = max(3, len(str(len(found.clusters))))
+
+    def photos_of(faces: Sequence[int]) -> list[int]:
+        return sorted({described.owners[face] for face in faces})
+
+    people = {
+        f"person-{number:0{digits}d}": photos_of(each.faces) for number, each in enumerate(found.clusters, start=1)
+    }
+    nobody = sorted(set(range(len(described.photos))) - set(described.owners))
+    return people | {"single": photos_of(found.single), "unsure": photos_of(found.left_out), "nobody": nobody}
+
+
+def _place(photo: PhotoArgument, folder: Path, *, copy: bool) -> None:
+    """Link or copy a photo below a folder, under its path in the folder that the user named."""
+    target = folder / photo.relative
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if copy:
+        shutil.copy2(photo.name, target)
+    else:
+        target.symlink_to(Path(photo.name).resolve())

@@ -1,0 +1,1 @@
+"""Encryption at rest: the master key, the keys it wraps, and the cipher of the queue."""

@@ -1,0 +1,1 @@
+"""Where collections lie: SQLite on one machine, Redis when shared."""

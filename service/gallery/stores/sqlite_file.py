@@ -1,0 +1,184 @@
+"""The gallery's SQLite file: write-ahead log, connections, freed bytes overwritten, a reserve for deletions."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from service.gallery.errors import StorageFull, StorageUnavailable
+from service.gallery.stores.store import JUMP_SECONDS
+
+BUSY_SECONDS = 10.0
+RESERVE_BYTES = 4 << 20
+"""Bytes of a file beside the gallery that is given up when a deletion finds the disk full."""
+CLOCK_SECONDS = 60.0
+"""How often the highest time that was seen is written down."""
+_CLOCK = "CREATE TABLE IF NOT EXISTS clock (id INTEGER PRIMARY KEY CHECK (id = 0), latest REAL NOT NULL)"
+
+
+class SqliteFile:
+    """Connections to one file, for any thread. Raises StorageUnavailable when it cannot be opened."""
+
+    def __init__(self, path: Path, schema: str, max_pages: int | None = None) -> None:
+        self._path = path
+        self._max_pages = max_pages
+        self._reserve = path.with_name(f"{path.name}.reserve")
+        self._idle: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise StorageUnavailable("the gallery's file cannot be opened") from error
+        with self.connection() as connection:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+            self._check_format(connection)
+            connection.executescript(schema)
+            connection.execute(_CLOCK)
+            row = connection.execute("SELECT latest FROM clock").fetchone()
+        self._latest = self._written = float(row[0]) if row else 0.0
+        self._latest_at: float | None = None  # time.monotonic(); None: the file may have lain unused for any time
+        self._fill_reserve()
+
+    def now(self) -> float:
+        """Return the seconds since 1970, never less than the file has seen before: expiry cannot be turned back.
+
+        A time to which the clock jumped by a day is returned, but not remembered: the clock may be set right again.
+        """
+        seen = time.time()
+        steady = time.monotonic()
+        with self._lock:
+            expected = seen if self._latest_at is None else self._latest + steady - self._latest_at
+            if seen - expected >= JUMP_SECONDS:
+                return seen
+            if seen >= self._latest or self._latest_at is None:
+                self._latest = max(self._latest, seen)
+                self._latest_at = steady
+            latest = self._latest
+            due = latest - self._written >= CLOCK_SECONDS
+            if due:
+                self._written = latest
+        if due:
+            query = (
+                "INSERT INTO clock VALUES (0, ?) ON CONFLICT (id) DO UPDATE SET latest = max(latest, excluded.latest)"
+            )
+            with suppress(StorageFull, StorageUnavailable), self.write() as connection:
+                connection.execute(query, (latest,))
+        return latest
+
+    def scrub(self) -> None:
+        """Empty the log and return free pages to the file system; freed pages are overwritten when they are freed.
+
+        A reader that is under way keeps the log from being emptied; the next deletion or call does it.
+        """
+        with self.connection() as connection:
+            connection.execute("PRAGMA incremental_vacuum").fetchall()
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._fill_reserve()
+
+    def scrub_if_possible(self) -> None:
+        """Scrub after a deletion that has already happened: a full disk or a busy file leaves it to a later call."""
+        with suppress(StorageFull, StorageUnavailable):
+            self.scrub()
+
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        with self._lock:
+            while self._idle:
+                self._idle.pop().close()
+
+    @contextmanager
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """Lend an idle connection or a new one; it is closed if the block raises."""
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        try:
+            connection = connection or self._connect()
+            yield connection
+        except sqlite3.Error as error:
+            if connection is not None:
+                connection.close()
+            raise _translated(error) from error
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            raise
+        with self._lock:
+            self._idle.append(connection)
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Hold the write lock for a transaction; it is undone when the block raises or rolls back itself."""
+        with self.connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            if connection.in_transaction:
+                connection.commit()
+
+    @contextmanager
+    def delete(self) -> Iterator[sqlite3.Connection]:
+        """Write for a deletion, which must be possible on a full disk too: the reserve is given up for it."""
+        if not self._has_room():
+            with suppress(OSError):
+                self._reserve.unlink()
+        with self.write() as connection:
+            yield connection
+
+    def _has_room(self) -> bool:
+        """Return whether the file system has room for the log of a deletion."""
+        try:
+            state = os.statvfs(self._path)
+        except OSError:
+            return False
+        return state.f_bavail * state.f_frsize >= RESERVE_BYTES
+
+    def _fill_reserve(self) -> None:
+        """Make the reserve if it is not there and the file system has room for it and as much again."""
+        try:
+            if self._reserve.exists():
+                return
+            state = os.statvfs(self._path)
+            if state.f_bavail * state.f_frsize < 2 * RESERVE_BYTES:
+                return
+            descriptor = os.open(self._reserve, os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            with suppress(OSError):
+                self._reserve.unlink()
+
+    @staticmethod
+    def _check_format(connection: sqlite3.Connection) -> None:
+        """Refuse the file of version 1, which held expiry in clear and no ledger."""
+        columns = {row[1] for row in connection.execute("PRAGMA table_info(collections)")}
+        if columns and "ledger" not in columns:
+            raise StorageUnavailable(
+                "an earlier version wrote this gallery: export its collections with that version and import the files"
+            )
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        for setting in ("secure_delete = ON", "foreign_keys = ON", "synchronous = FULL", "temp_store = MEMORY"):
+            connection.execute(f"PRAGMA {setting}").fetchall()
+        if self._max_pages is not None:
+            connection.execute(f"PRAGMA max_page_count = {self._max_pages}").fetchall()
+        return connection
+
+
+def _translated(error: sqlite3.Error) -> StorageFull | StorageUnavailable:
+    """Return our error for one of SQLite's."""
+    code = getattr(error, "sqlite_errorcode", None)
+    primary = code & 0xFF if code is not None else None
+    if primary in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return StorageFull("no room for the gallery's file; what was stored is intact")
+    if isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError):
+        return StorageUnavailable("the gallery's file cannot be read or written")
+    return StorageUnavailable()

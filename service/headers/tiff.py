@@ -1,0 +1,73 @@
+"""The header of a TIFF or BigTIFF: the first of its directories, which describes its first page.
+
+Others, and what a directory points to, are not looked at, save for the bits of several samples. Of a tag that stands
+there twice the largest value counts, so that no file is taken for smaller than what its decoder will make of it. The
+decoder turns the picture itself, so orientation is 1.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from service.headers.cursor import Cursor, HeaderDamaged
+from service.wire import ImageHeader
+
+WIDTH, HEIGHT, BITS, SAMPLES, TILE_WIDTH, TILE_HEIGHT = 256, 257, 258, 277, 322, 323
+NEEDED = frozenset({WIDTH, HEIGHT, BITS, SAMPLES, TILE_WIDTH, TILE_HEIGHT})
+SIZES = {1: 1, 3: 2, 4: 4, 16: 8}
+"""Bytes of a number by its type: BYTE, SHORT, LONG, LONG8."""
+MAX_ENTRIES = 512
+MAX_SAMPLES = 16
+BIG = 43
+
+
+def parse(cursor: Cursor) -> ImageHeader:
+    """Return the header. Raises HeaderDamaged."""
+    order: Literal["little", "big"] = "little" if cursor.take(2) == b"II" else "big"
+    big = cursor.number(2, order) == BIG
+    if big:
+        cursor.take(4)
+    word = 8 if big else 4
+    _go_to(cursor, cursor.number(word, order))
+    count = cursor.number(8 if big else 2, order)
+    if count > MAX_ENTRIES:
+        raise HeaderDamaged(f"its first directory has more than {MAX_ENTRIES} entries")
+    tags: dict[int, int] = {}
+    for _ in range(count):
+        tag, kind, number = cursor.number(2, order), cursor.number(2, order), cursor.number(word, order)
+        value = cursor.take(word)
+        if tag in NEEDED and kind in SIZES:
+            tags[tag] = max(tags.get(tag, 0), _largest(cursor, value, SIZES[kind], number, order))
+    if WIDTH not in tags or HEIGHT not in tags:
+        raise HeaderDamaged("its first directory names no size")
+    return _header(tags)
+
+
+def _go_to(cursor: Cursor, offset: int) -> None:
+    if offset > cursor.end:
+        raise HeaderDamaged("it points beyond its end")
+    cursor.at = offset
+
+
+def _largest(cursor: Cursor, value: bytes, size: int, count: int, order: Literal["little", "big"]) -> int:
+    """Return the largest of so many numbers, which stand in the entry itself or where it points."""
+    if not 0 < count <= MAX_SAMPLES:
+        raise HeaderDamaged(f"an entry of its first directory has {count:,} numbers")
+    if size * count > len(value):
+        after = cursor.at
+        _go_to(cursor, int.from_bytes(value, order))
+        value = cursor.take(size * count)
+        cursor.at = after
+    return max(int.from_bytes(value[start : start + size], order) for start in range(0, size * count, size))
+
+
+def _header(tags: dict[int, int]) -> ImageHeader:
+    width, height = tags[WIDTH], tags[HEIGHT]
+    samples, bits = tags.get(SAMPLES, 1), tags.get(BITS, 1)
+    if not 0 < samples <= MAX_SAMPLES or not 0 < bits <= 64:
+        raise HeaderDamaged(f"it has {samples} samples of {bits} bits")
+    stored = samples * -(-bits // 8)
+    # What is decoded, a tile of it, and the result.
+    tile = tags.get(TILE_WIDTH, 0) * tags.get(TILE_HEIGHT, 0)
+    held = width * height * (max(stored, 4) + 3) + tile * stored
+    return ImageHeader("TIFF", width, height, channels=samples, bits=bits, held=held)

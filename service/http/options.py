@@ -1,0 +1,70 @@
+"""Options of requests with photos: from the query or the body, checked once, and their description in OpenAPI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+
+from service.errors import InvalidRequest
+from service.http.uploads import Described, Upload, request_body
+
+OptionsModel = TypeVar("OptionsModel", bound=BaseModel)
+
+PROBLEMS = {
+    400: "the body is not what its Content-Type says",
+    408: "the body did not arrive in time",
+    413: "too many bytes, pixels or images",
+    415: "not an image, or a Content-Type that is not taken",
+    422: "a bad option, no image, or one that cannot be decoded",
+    429: "too much work is waiting; Retry-After says when to come again",
+    500: "the service failed",
+    503: "no worker is ready",
+    504: "the deadline passed",
+}
+REFERENCE = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+Responses = dict[int | str, dict[str, Any]]
+"""What FastAPI is told of the answers of a route, by status."""
+PROBLEM_RESPONSES: Responses = {
+    status: {"description": text, "content": REFERENCE} for status, text in PROBLEMS.items()
+}
+
+
+def describe_options(options: type[BaseModel]) -> Described:
+    """The OpenAPI description of a request with photos whose options stand in the query or in the body."""
+    fields = options.model_json_schema()["properties"]
+    query = [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in fields.items()]
+    return request_body(fields) | {"parameters": query}
+
+
+def query_options(request: Request, kind: type[OptionsModel]) -> OptionsModel:
+    """The query's options, without FastAPI's way to them. Raises RequestValidationError."""
+    given = dict(request.query_params) if request.scope["query_string"] else {}
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise RequestValidationError([item | {"loc": ("query", *item["loc"])} for item in error.errors()]) from error
+
+
+def merge_options(query: OptionsModel, upload: Upload) -> OptionsModel:
+    """The query's options overridden by those in the body. Raises InvalidRequest."""
+    if not upload.fields:
+        return query
+    try:
+        body = type(query).model_validate(upload.fields, strict=upload.strict)
+    except ValidationError as error:
+        raise invalid_request(error.errors()) from error
+    return query.model_copy(update=body.model_dump(exclude_unset=True))
+
+
+def invalid_request(found: Sequence[Any]) -> InvalidRequest:
+    """Pydantic's findings in one sentence, without the values."""
+    return InvalidRequest("; ".join(f"{item['loc'][-1] if item['loc'] else 'body'}: {item['msg']}" for item in found))
+
+
+def errors_without_input(found: Sequence[Any]) -> list[dict[str, Any]]:
+    """Pydantic's findings as data, without the values."""
+    return [{"loc": list(item["loc"]), "type": item["type"], "msg": item["msg"]} for item in found]

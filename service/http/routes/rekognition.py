@@ -1,0 +1,281 @@
+"""Amazon Rekognition: its operations, mapped to ours. What is mapped and what is not is in docs/compatibility.md.
+
+IndexFaces makes a subject of an ExternalImageId, and one of each face without it. A face is a medium of its subject.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from service.config import Settings
+from service.gallery import Subject, Vector
+from service.gallery.errors import CollectionExists, InvalidSubject, ModelMismatch
+from service.gallery.gallery import Gallery
+from service.gallery.scoring import Scoring
+from service.http.compat import JsonObject, users
+from service.http.compat import faces as shared
+from service.http.compat import rekognition as mapped
+from service.http.compat.endpoints import REKOGNITION
+from service.http.compat.errors import InvalidPaginationToken
+from service.http.compat.indexing import index_photo
+from service.http.compat.rekognition import answer
+from service.http.compat.scale import REKOGNITION_SCALE as SCALE
+from service.http.compat.stored_faces import StoredFace, faces_after
+from service.http.gallery_access import in_gallery_thread, receipt_response, retry_on_model_change, scoring_for
+from service.http.matches import limit_probes
+from service.http.probes import scoring
+from service.keys import Key
+from service.wire import Options
+
+router = APIRouter(prefix=REKOGNITION, include_in_schema=False)
+FACES = 100
+"""Faces of a photo, the largest ones."""
+MOST_MATCHES = 4096
+MOST_USERS = 500
+
+
+@router.post("/DetectFaces")
+async def detect_faces(request: Request) -> Response:
+    """Return the faces of a photo."""
+    message = await mapped.read_request(request, mapped.DetectFaces)
+    photo = await mapped.photo_of(request, message.image)
+    result = await shared.analyze_photo(request, photo, Options(max_faces=FACES, quality=True))
+    faces = [mapped.face_detail(face, result, message.attributes) for face in result.analysis.faces]
+    return answer(FaceDetails=faces)
+
+
+@router.post("/CompareFaces")
+async def compare_faces(request: Request) -> Response:
+    """Compare the largest face of a photo with all faces of another."""
+    message = await mapped.read_request(request, mapped.CompareFaces)
+    threshold = mapped.share_of("SimilarityThreshold", message.similarity_threshold)
+    source = await mapped.photo_of(request, message.source_image)
+    target = await mapped.photo_of(request, message.target_image)
+    answering = await scoring(request)
+    first = await shared.analyze_face_photo(request, source, Options(max_faces=1, template=True), answering.model)
+    second = await shared.analyze_face_photo(request, target, Options(max_faces=FACES, template=True), answering.model)
+    (probe,) = shared.probes_of(first)
+    matches: list[JsonObject] = []
+    others: list[JsonObject] = []
+    for face, other in zip(second.analysis.faces, shared.probes_of(second), strict=True):
+        share = shared.alike(request, probe.vector, other.vector, answering, SCALE)
+        shown = mapped.compared_face(face, second)
+        if share >= threshold:
+            matches.append({"Similarity": 100 * share, "Face": shown})
+        else:
+            others.append(shown)
+    shown = mapped.compared_face(first.analysis.faces[0], first)
+    source_face = {name: shown[name] for name in ("BoundingBox", "Confidence")}
+    ranked = sorted(matches, key=lambda match: -match["Similarity"])
+    return answer(SourceImageFace=source_face, FaceMatches=ranked, UnmatchedFaces=others)
+
+
+@router.post("/CreateCollection")
+async def create_collection(request: Request) -> Response:
+    """Make a collection."""
+    message = await mapped.read_request(request, mapped.OfCollection)
+    answering = await scoring_for(request, message.collection_id)
+    stored, new = await in_gallery_thread(
+        request, Gallery.put_collection, message.collection_id, answering.model, answering.dimension
+    )
+    if not new:
+        raise CollectionExists
+    return answer(StatusCode=200, FaceModelVersion=stored.model)
+
+
+@router.post("/ListCollections")
+async def list_collections(request: Request) -> Response:
+    """List the collections that the caller's key reaches."""
+    message = await mapped.read_request(request, mapped.ListCollections)
+    count = max(1, mapped.within("MaxResults", message.max_results, 0, 4096))
+    try:
+        page = await in_gallery_thread(request, Gallery.collections, message.next_token, count)
+    except InvalidSubject as error:
+        raise InvalidPaginationToken from error
+    key: Key | None = request.state.key
+    reached = [each for each in page.items if key is None or key.reaches(each.name)]
+    return answer(
+        CollectionIds=[each.name for each in reached],
+        FaceModelVersions=[each.model for each in reached],
+        NextToken=page.cursor,
+    )
+
+
+@router.post("/DescribeCollection")
+async def describe_collection(request: Request) -> Response:
+    """Count the faces and users of a collection."""
+    message = await mapped.read_request(request, mapped.OfCollection)
+    stored = await in_gallery_thread(request, Gallery.collection, message.collection_id)
+    faces, people = await in_gallery_thread(request, users.count_faces_and_users, message.collection_id)
+    made = round(stored.created, 3)
+    return answer(FaceCount=faces, UserCount=people, FaceModelVersion=stored.model, CreationTimestamp=made)
+
+
+@router.post("/DeleteCollection")
+async def delete_collection(request: Request) -> Response:
+    """Delete a collection."""
+    message = await mapped.read_request(request, mapped.OfCollection)
+    receipt_response(request, await in_gallery_thread(request, Gallery.delete_collection, message.collection_id))
+    return answer(StatusCode=200)
+
+
+@router.post("/IndexFaces")
+async def index_faces(request: Request) -> Response:
+    """Store the faces of a photo: the largest under the external image id, others as subjects of their own."""
+    message = await mapped.read_request(request, mapped.IndexFaces)
+    mapped.within("MaxFaces", message.max_faces, 1, MOST_MATCHES)
+    settings: Settings = request.app.state.settings
+    gate = 0.0 if message.quality_filter == "NONE" else settings.min_quality
+    photo = await mapped.photo_of(request, message.image)
+    collection = message.collection_id
+    await in_gallery_thread(request, Gallery.collection, collection)
+    async for attempt in retry_on_model_change(request, collection):
+        with attempt as answering:
+            options = Options(max_faces=FACES, template=True)
+            result = await shared.analyze_photo(request, photo, options, answering.model)
+            records, left_out = await index_photo(request, message, photo, result, gate)
+            return answer(FaceRecords=records, UnindexedFaces=left_out, FaceModelVersion=result.model)
+    raise ModelMismatch
+
+
+@router.post("/ListFaces")
+async def list_faces(request: Request) -> Response:
+    """List the stored faces, a part at a time."""
+    message = await mapped.read_request(request, mapped.ListFaces)
+    count = max(1, mapped.within("MaxResults", message.max_results, 0, 4096))
+    stored = await in_gallery_thread(request, Gallery.collection, message.collection_id)
+
+    def wanted(face: StoredFace) -> bool:
+        return message.user_id in (None, users.described(face).get("UserId"))
+
+    token: str | None = None
+    if message.face_ids is not None:
+        mapped.within("FaceIds", len(message.face_ids), 0, MOST_MATCHES)
+        named = await shared.find_faces(request, message.collection_id, message.face_ids)
+        faces = [face for face in named.values() if wanted(face)]
+    else:
+        try:
+            faces, token = await in_gallery_thread(
+                request, faces_after, message.collection_id, message.next_token, count, wanted
+            )
+        except InvalidSubject as error:
+            raise InvalidPaginationToken from error
+    return answer(Faces=[users.described(face) for face in faces], NextToken=token, FaceModelVersion=stored.model)
+
+
+@router.post("/DeleteFaces")
+async def delete_faces(request: Request) -> Response:
+    """Delete stored faces, those of users too."""
+    message = await mapped.read_request(request, mapped.DeleteFaces)
+    await in_gallery_thread(request, Gallery.collection, message.collection_id)
+    found = await shared.find_faces(request, message.collection_id, message.face_ids)
+    deleted = [
+        face.id
+        for face in found.values()
+        if await in_gallery_thread(request, users.delete_face, message.collection_id, face)
+    ]
+    missing = [each for each in message.face_ids if each.lower() not in deleted]
+    failed = [{"FaceId": each, "Reasons": ["FACE_NOT_FOUND"]} for each in missing]
+    return answer(DeletedFaces=deleted, UnsuccessfulFaceDeletions=failed)
+
+
+@router.post("/SearchFaces")
+async def search_faces(request: Request) -> Response:
+    """Search for a stored face; the face itself is not among the matches."""
+    message = await mapped.read_request(request, mapped.SearchFaces)
+    threshold = mapped.share_of("FaceMatchThreshold", message.face_match_threshold)
+    count = mapped.within("MaxFaces", message.max_faces, 1, MOST_MATCHES)
+    limit_probes(request, message.collection_id)
+    stored = await in_gallery_thread(request, Gallery.collection, message.collection_id)
+    face = await shared.find_face(request, message.collection_id, message.face_id)
+    answering = await scoring_for(request, message.collection_id)
+    vector: Vector = face.medium.vectors.mean(0)
+    (row,) = await shared.search_vectors(request, message.collection_id, [vector], count + 1, answering, SCALE)
+    each = shared.share_of_face(request, vector, answering, SCALE)
+    matches = await in_gallery_thread(
+        request, users.matching_faces, message.collection_id, row, threshold, vector, each, face.id
+    )
+    return answer(SearchedFaceId=face.id, FaceMatches=matches[:count], FaceModelVersion=stored.model)
+
+
+@router.post("/SearchFacesByImage")
+async def search_faces_by_image(request: Request) -> Response:
+    """Search for the largest face of a photo: the stored faces that are like it, of the subjects that match."""
+    message = await mapped.read_request(request, mapped.SearchFacesByImage)
+    threshold = mapped.share_of("FaceMatchThreshold", message.face_match_threshold)
+    count = mapped.within("MaxFaces", message.max_faces, 1, MOST_MATCHES)
+    detail, vector, row, answering = await _searched(request, message.collection_id, message.image, count)
+    each = shared.share_of_face(request, vector, answering, SCALE)
+    matches = await in_gallery_thread(
+        request, users.matching_faces, message.collection_id, row, threshold, vector, each
+    )
+    return answer(
+        SearchedFaceBoundingBox=detail["BoundingBox"],
+        SearchedFaceConfidence=detail["Confidence"],
+        FaceMatches=matches[:count],
+        FaceModelVersion=answering.model,
+    )
+
+
+@router.post("/SearchUsersByImage")
+async def search_users_by_image(request: Request) -> Response:
+    """Search the users for the largest face of a photo."""
+    message = await mapped.read_request(request, mapped.SearchUsersByImage)
+    threshold = mapped.share_of("UserMatchThreshold", message.user_match_threshold)
+    count = mapped.within("MaxUsers", message.max_users, 1, MOST_USERS)
+    detail, _, row, answering = await _searched(request, message.collection_id, message.image, MOST_USERS)
+    matches = [
+        {"Similarity": 100 * match.share, "User": {"UserId": match.subject, "UserStatus": "ACTIVE"}}
+        for match in row
+        if users.is_user(match.metadata) and match.share >= threshold
+    ]
+    return answer(UserMatches=matches[:count], SearchedFace={"FaceDetail": detail}, FaceModelVersion=answering.model)
+
+
+@router.post("/CreateUser")
+async def create_user(request: Request) -> Response:
+    """Make a user."""
+    message = await mapped.read_request(request, mapped.CreateUser)
+    await in_gallery_thread(request, users.make_user, message.collection_id, message.user_id)
+    return answer()
+
+
+@router.post("/AssociateFaces")
+async def associate_faces(request: Request) -> Response:
+    """Give stored faces to a user: they are moved there."""
+    message = await mapped.read_request(request, mapped.AssociateFaces)
+    threshold = mapped.share_of("UserMatchThreshold", message.user_match_threshold)
+    answering = await scoring_for(request, message.collection_id)
+    answering.calibrated()
+    found = await shared.find_faces(request, message.collection_id, message.face_ids)
+
+    def confidence(face: StoredFace, user: Subject) -> float:
+        assert user.template is not None
+        return shared.alike(request, face.medium.vectors.mean(0), user.template, answering, SCALE)
+
+    faces = {each: found.get(each.lower()) for each in message.face_ids}
+    done = await in_gallery_thread(
+        request, users.associate, message.collection_id, message.user_id, faces, confidence, threshold
+    )
+    return answer(
+        AssociatedFaces=[{"FaceId": each} for each in done.associated],
+        UnsuccessfulFaceAssociations=done.unsuccessful,
+        UserStatus="ACTIVE",
+    )
+
+
+async def _searched(
+    request: Request, collection: str, image: mapped.Image, count: int
+) -> tuple[JsonObject, Vector, list[shared.PlacedMatch], Scoring]:
+    """Return the largest face of a photo, its vector [D], the subjects most like it, and the model that answers."""
+    photo = await mapped.photo_of(request, image)
+    await in_gallery_thread(request, Gallery.collection, collection)
+    limit_probes(request, collection)
+    async for attempt in retry_on_model_change(request, collection):
+        with attempt as answering:
+            options = Options(max_faces=1, template=True)
+            result = await shared.analyze_face_photo(request, photo, options, answering.model)
+            (probe,) = shared.probes_of(result)
+            (row,) = await shared.search_vectors(request, collection, [probe.vector], count, answering, SCALE)
+            return mapped.face_detail(result.analysis.faces[0], result), probe.vector, row, answering
+    raise ModelMismatch

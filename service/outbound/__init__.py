@@ -1,0 +1,1 @@
+"""Requests that the service itself makes: photos fetched by URL and webhooks."""

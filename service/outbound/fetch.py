@@ -1,0 +1,36 @@
+"""Fetch photos by their URL, from listed hosts only: one GET, limited in bytes and seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from service.errors import BodyTooLarge, NotFetched
+from service.outbound.client import FAILURES, OutboundClient
+from service.outbound.hosts import Refused
+
+SECONDS = 10.0
+"""For one photo, from the look-up of its host to its last byte."""
+HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity"}
+
+
+class Fetcher:
+    """Fetches photos from `hosts` (`name`, `name:port` or an address)."""
+
+    def __init__(self, hosts: Sequence[str], seconds: float = SECONDS) -> None:
+        self._client = OutboundClient(hosts, "image")
+        self._seconds = seconds
+
+    async def get(self, url: str, max_bytes: int) -> bytes:
+        """Return the photo's bytes. Raises InvalidRequest for a host that is not listed, NotFetched, BodyTooLarge."""
+        try:
+            async with self._client.stream("GET", url, HEADERS, self._seconds) as response:
+                if response.status_code != 200:
+                    raise NotFetched
+                data = bytearray()
+                async for chunk in response.aiter_raw():
+                    data += chunk
+                    if len(data) > max_bytes:
+                        raise BodyTooLarge(f"the image at a URL has more than {max_bytes:,} bytes")
+                return bytes(data)
+        except (Refused, *FAILURES) as error:
+            raise NotFetched from error

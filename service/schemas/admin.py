@@ -1,0 +1,95 @@
+"""What administrators send and get: exports, merges, a change of the model, API keys."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from service.schemas.names import Role
+
+
+class ExportOptions(BaseModel):
+    """The passphrase that opens the exported file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    passphrase: str = Field(min_length=8, max_length=1000, repr=False)
+
+
+class MergeOptions(BaseModel):
+    """The collection whose subjects are added; it stays."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+
+
+class Merged(BaseModel):
+    """How many subjects were added or completed."""
+
+    subjects: int
+
+
+class Renewed(BaseModel):
+    """What became of a collection under the model that answers now."""
+
+    done: bool = Field(description="false: the old templates still serve, since somebody must come again")
+    moved: int
+    must_come_again: list[str] = Field(description="subjects without all their photos kept")
+    model: str
+
+
+class KeyRotated(BaseModel):
+    """A collection is under a new key; the old one is deleted."""
+
+    damaged: list[str] = Field(description="subjects that could not be read and were left behind")
+
+
+class KeyOptions(BaseModel):
+    """A key to be made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    label: str = Field(min_length=1, max_length=100)
+    roles: list[Role] = Field(min_length=1)
+    rate: float | None = Field(None, gt=0, le=1e6, description="requests a second on average")
+    burst: int = Field(20, ge=1, le=1_000_000, description="requests at once")
+    expires: FiniteFloat | None = Field(None, description="seconds since 1970 after which it no longer works")
+    collections: list[Annotated[str, Field(min_length=1, max_length=257)]] = Field(
+        [], max_length=100, description="the only ones that it sees: names, or prefixes with * at the end; none: all"
+    )
+
+
+class RotateOptions(BaseModel):
+    """How a key gets a new secret."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    grace: float = Field(0, ge=0, le=30 * 86400, description="seconds for which the old secret works too")
+
+
+class KeyResponse(BaseModel):
+    """A key without its secret; times are seconds since 1970."""
+
+    id: str
+    label: str
+    roles: list[Role]
+    created: float
+    rate: float | None
+    burst: int
+    expires: float | None
+    collections: list[str] = Field(description="the only ones that it sees; none: all")
+    last_used: float | None = Field(description="to a minute; null if it never was, or was just made")
+
+
+class NewKey(KeyResponse):
+    """A key that was just made; `key` is shown this once."""
+
+    key: str = Field(repr=False)
+
+
+class Keys(BaseModel):
+    """All API keys of the store, oldest first."""
+
+    keys: list[KeyResponse]

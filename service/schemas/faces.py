@@ -1,0 +1,186 @@
+"""Requests and responses of analysis and jobs: the JSON of the API, and the rounding of its numbers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PlainSerializer
+
+
+def rounded(digits: int) -> PlainSerializer:
+    """Return a serializer that rounds to this many digits after the point."""
+    return PlainSerializer(lambda value: round(value, digits), return_type=float)
+
+
+Pixels = Annotated[FiniteFloat, rounded(2)]
+Degrees = Annotated[FiniteFloat, rounded(2)]
+Years = Annotated[FiniteFloat, rounded(2)]
+Seconds = Annotated[FiniteFloat, rounded(3)]
+Share = Annotated[FiniteFloat, Field(ge=0, le=1), rounded(4)]
+Component = Annotated[FiniteFloat, rounded(6)]
+
+
+class AnalyzeOptions(BaseModel):
+    """What to look for and what to answer: query parameters, form fields or JSON fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_faces: int = Field(100, ge=1, le=1000, description="at most this many faces of a photo, the largest")
+    min_size: float | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="shorter side of the smallest box, pixels. Left out, large photos are searched for large faces "
+        "only, so that they take no longer than others; the answer says from which size on",
+    )
+    min_score: float | None = Field(
+        None, ge=0, le=1, description="lowest detection score; the model's own when left out"
+    )
+    descriptor: bool = Field(False, description="answer with the 512-d descriptor")
+    landmarks: bool = Field(True, description="answer with the 21 landmarks")
+    quality: bool = Field(False, description="answer with each face's quality, as enrolment measures it")
+    orientation: Literal["exif", "auto"] = Field(
+        "exif", description="auto: say in `turned` how the photo is turned, by its faces"
+    )
+
+
+class FacesOptions(AnalyzeOptions):
+    """Options of a request for faces."""
+
+    as_list: bool = Field(False, alias="list", description="answer with `images`, a list, also for one photo")
+
+
+class Box(BaseModel):
+    """Pixels of the upright image, origin top left; may reach beyond the image."""
+
+    x: Pixels
+    y: Pixels
+    width: Pixels
+    height: Pixels
+
+
+class Landmark(BaseModel):
+    """One of the 21 points."""
+
+    name: str
+    x: Pixels
+    y: Pixels
+    visibility: Share
+
+
+class Pose(BaseModel):
+    """Degrees. yaw > 0: nose to the image's right; pitch > 0: nose up; roll > 0: clockwise in the image."""
+
+    roll: Degrees
+    pitch: Degrees
+    yaw: Degrees
+
+
+class AgeRange(BaseModel):
+    """Years between which the true age lies for four of five faces."""
+
+    low: Years
+    high: Years
+
+
+class FaceQuality(BaseModel):
+    """How good a face is for enrolling; the whole is as good as the worst part."""
+
+    overall: Share
+    sharpness: Share
+    size: Share
+    pose: Share
+    exposure: Share
+    visibility: Share
+
+
+class Face(BaseModel):
+    """One face and everything about it."""
+
+    box: Box
+    score: Share
+    landmarks: list[Landmark] | None = Field(None, description="absent when `landmarks` is false")
+    pose: Pose
+    smile: Share
+    gender: Literal["female", "male"]
+    female: Share
+    age: Years = Field(description="years")
+    age_range: AgeRange | None = Field(None, description="absent when the model's checkpoint has no ranges")
+    descriptor: list[Component] | None = Field(None, description="512 numbers of unit length, only when asked for")
+    occluded: list[Literal["eyes", "nose", "mouth"]] | None = Field(
+        None, description="parts that are covered or cannot be seen; absent when there are none"
+    )
+    quality: FaceQuality | None = Field(None, description="only when asked for")
+
+
+class Analysis(BaseModel):
+    """The faces of one image, largest first; width and height are those of the upright image."""
+
+    width: int
+    height: int
+    faces: list[Face]
+    more: bool = Field(False, description="whether `max_faces` left smaller faces out")
+    faces_seen: int = Field(0, description="how many faces the photo shows, those that `max_faces` left out included")
+    searched_min_size: float | None = Field(None, description="pixels from which on faces were looked for")
+    turned: Literal[0, 90, 180, 270] | None = Field(
+        None,
+        description="with `orientation=auto`: by how many degrees clockwise the photo is turned, after its EXIF; boxes "
+        "and points are in the photo as it was sent. Null without a face",
+    )
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457). `code` is stable, `detail` is for people."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    detail: str
+    request_id: str | None = None
+    errors: list[dict[str, Any]] | None = None
+    boxes: list[Box] | None = Field(None, description="of `several_faces`: where the faces are, the largest first")
+
+
+class ImageProblem(BaseModel):
+    """In place of an image's faces when that image, of several, could not be analyzed."""
+
+    error: Problem
+
+
+TIMINGS = (
+    "Milliseconds by stage; the model's stages are those of the batch the image was in. "
+    "Of several images each stage shows its longest."
+)
+
+
+class AnalysisResponse(Analysis):
+    """The answer to a request with one image."""
+
+    model: str = Field(description="digest of the model's weights")
+    timings_ms: dict[str, float] = Field(description=TIMINGS)
+
+
+class AnalysesResponse(BaseModel):
+    """The answer to a request with several images, in their order."""
+
+    images: list[Analysis | ImageProblem]
+    model: str | None = Field(description="digest of the model's weights; null when no image could be analyzed")
+    timings_ms: dict[str, float] = Field(description=TIMINGS)
+
+
+class Model(BaseModel):
+    """The model that answers, and the limits that hold."""
+
+    digest: str
+    info: dict[str, Any]
+    workers: int = Field(description="workers alive with this model")
+    license: str | None = Field(None, description="licence of the weights, an SPDX expression; null when not known")
+    use: str | None = Field(None, description="what the weights may be used for; null when not known")
+    limits: dict[str, int | float]
+
+
+class Health(BaseModel):
+    """Whether the process is alive, or ready."""
+
+    status: Literal["ok", "ready"]

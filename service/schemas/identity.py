@@ -1,0 +1,316 @@
+"""What callers of collections, subjects and comparisons send and get: the JSON of the API's identity part."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, field_validator
+
+from service.schemas.faces import Box, FaceQuality, Problem, Share, rounded
+from service.schemas.names import Mode
+
+if TYPE_CHECKING:
+    from service.gallery import Vector
+
+Similarity = Annotated[FiniteFloat, rounded(6)]
+Thresholds = Annotated[
+    dict[str, Similarity],
+    Field(
+        description="similarity from which two faces count as one person, by false accept rate",
+        examples=[{"0.001": 0.4}],
+    ),
+]
+Choice = Annotated[
+    Literal["largest", "only"] | Annotated[int, Field(ge=0, le=99)],
+    Field(description="which face of a photo: the largest, the only one, or a number from 0, largest first"),
+]
+OnConflict = Literal["report", "refuse", "ignore"]
+Seconds = Annotated[float, Field(gt=0, le=1e10, strict=True)]
+MAX_DIMENSION = 4096
+
+
+class ProbeOptions(BaseModel):
+    """Options of every request with photos to compare or enrol."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    face: Choice = "largest"
+
+
+class EnrolOptions(ProbeOptions):
+    """Options of a request that enrols photos; a photo of several people is refused unless `face` says which one."""
+
+    face: Choice = "only"
+
+    medium: str | None = Field(
+        None, pattern=r"^[^/]+$", description="all photos are frames of one medium, a video, of this id"
+    )
+    min_quality: float | None = Field(
+        None, ge=0, le=1, description="lowest quality taken; the server's own when left out"
+    )
+    create: bool = Field(False, description="make the subject when there is none")
+    on_conflict: OnConflict = Field(
+        "report", description="when a face matches another subject: `report` it, `refuse` the request, `ignore` it"
+    )
+
+
+class VerifyOptions(ProbeOptions):
+    """Options of a comparison 1:1."""
+
+    far: float | None = Field(
+        None, gt=0, le=0.5, description="false accept rate of `matched`; the server's own when left out"
+    )
+
+
+class TemplatesOptions(ProbeOptions):
+    """Options of a template made of photos and handed out."""
+
+    mode: Mode = Field("media", description="how the photos are pooled")
+
+
+class Template(BaseModel):
+    """A face as it is compared. It identifies a person: keep it as you would keep a password."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(description="digest of the model's weights", max_length=128)
+    vector: str = Field(
+        repr=False, description="float32 numbers, little-endian, in base64", max_length=8 * MAX_DIMENSION
+    )
+    media: int = Field(1, ge=1, le=100_000, description="how many are pooled in it: thresholds rise with them")
+
+    @field_validator("vector")
+    @classmethod
+    def _numbers(cls, value: str) -> str:
+        try:
+            size = len(base64.b64decode(value, validate=True))
+        except (binascii.Error, ValueError):
+            raise ValueError("not base64") from None
+        if not size or size % 4 or size > 4 * MAX_DIMENSION:
+            raise ValueError("not a row of float32 numbers")
+        return value
+
+    def numbers(self) -> Vector:
+        """Return the vector [D] as float32."""
+        import numpy as np  # noqa: PLC0415 - the client installs without it
+
+        return np.frombuffer(base64.b64decode(self.vector), "<f4").astype(np.float32)
+
+    @classmethod
+    def of(cls, model: str, vector: Vector, media: int) -> Template:
+        """Return the template of a vector [D] and the number of media pooled in it."""
+        import numpy as np  # noqa: PLC0415 - the client installs without it
+
+        return cls(model=model, media=media, vector=base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode())
+
+
+class Quality(FaceQuality):
+    """How good a face is for enrolling, and why it is not good enough."""
+
+    reasons: list[str] = Field(description="what keeps it below the quality asked for, worst first")
+
+
+class PolicyOptions(BaseModel):
+    """How a new collection pools and what it keeps."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: Mode = Field("media", description="media: mean of media; median: of all frames; quality: weighted mean")
+    reject_below: float | None = Field(
+        None, ge=-1, le=1, description="a medium less similar than that to the subject's others is left out"
+    )
+    keep_photos: bool = Field(False, description="keep the photos, sealed, so that another model can enrol them again")
+    ttl: Seconds | None = Field(None, description="seconds without a change after which a subject expires")
+
+
+class CollectionResponse(BaseModel):
+    """A collection as its users see it."""
+
+    name: str
+    model: str = Field(description="digest of the model that made its templates")
+    current: bool = Field(description="whether that model answers now; if not, see re-enrol")
+    dimension: int
+    created: float = Field(description="seconds since 1970")
+    policy: PolicyOptions
+    subjects: int
+
+
+class Collections(BaseModel):
+    """Part of the listing; `cursor` asks for the next part."""
+
+    collections: list[CollectionResponse]
+    cursor: str | None
+    damaged: list[str] = Field([], description="collections that somebody else deleted, put back or changed")
+
+
+class SubjectOptions(BaseModel):
+    """What is known of a subject beside the face."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    metadata: dict[str, JsonValue] | None = Field(None, description="a JSON object of the caller's, kept sealed")
+    ttl: Seconds | None = Field(
+        None, description="seconds without a change after which the subject expires; null: as its collection says"
+    )
+
+
+class NewName(BaseModel):
+    """What a subject is called from now on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=256, pattern=r"^[^/]+$")
+
+
+class MediumResponse(BaseModel):
+    """A photo or video as enrolled."""
+
+    id: str
+    frames: int
+    quality: Share
+    added: float
+    used: bool = Field(description="false: it is too unlike the subject's others and not in the template")
+    photo: bool = Field(description="whether the photo is kept")
+
+
+class Outlier(BaseModel):
+    """A medium that does not fit the subject's others: perhaps it shows somebody else."""
+
+    medium: str
+    similarity: Similarity = Field(description="to a template of the others")
+
+
+class SubjectResponse(BaseModel):
+    """A person as enrolled, without the template."""
+
+    id: str
+    metadata: dict[str, JsonValue]
+    created: float
+    updated: float
+    expires: float | None
+    template: bool = Field(description="whether there is one: it needs a medium")
+    media: list[MediumResponse]
+    model: str
+    outliers: list[Outlier] | None = Field(
+        default=None,
+        description="media that do not fit the others, least similar first; null where nobody looked for any",
+    )
+
+
+class Subjects(BaseModel):
+    """Part of the listing; `cursor` asks for the next part."""
+
+    subjects: list[SubjectResponse]
+    cursor: str | None
+    damaged: list[str] = Field([], description="subjects that cannot be read: somebody changed what is stored of them")
+
+
+class FaceUsed(BaseModel):
+    """The face of a photo that was taken."""
+
+    box: Box
+    quality: Quality
+    faces_seen: int = Field(description="how many faces the photo shows")
+
+
+class Enrolled(FaceUsed):
+    """What became of one photo."""
+
+    medium: str = Field(description="its id; the same photo again has the same")
+
+
+class NotEnrolled(BaseModel):
+    """In place of a photo that was not enrolled."""
+
+    error: Problem
+
+
+class Conflict(BaseModel):
+    """Another subject whom a face that was enrolled matches, as a search says."""
+
+    subject: str
+    similarity: Similarity
+
+
+class EnrolResponse(BaseModel):
+    """The subject after an enrolment, and what became of each photo, in order."""
+
+    subject: SubjectResponse
+    photos: list[Enrolled | NotEnrolled]
+    model: str
+    conflicts: list[Conflict] | None = Field(None, description="most similar first; null where nobody looked for any")
+    outliers: list[Outlier] | None = Field(None, description="as the subject's")
+
+
+class _Verdict(BaseModel):
+    matched: bool = Field(description="similarity is at or above threshold")
+    far: float
+    threshold: Similarity = Field(description="for the false accept rate `far`, and for as many media as were pooled")
+    thresholds: Thresholds
+    score: Literal["tpe", "cosine"]
+    model: str
+    faces: list[FaceUsed] = Field(description="of the photos, in order")
+
+
+class ComparisonResponse(_Verdict):
+    """How alike two faces are, and what that means under the model."""
+
+    similarity: Similarity
+    probability: Share = Field(description="that both are one person, when half of the pairs asked about are")
+
+
+class VerifyResponse(_Verdict):
+    """The comparison of a probe with a subject.
+
+    A key that may only compare and search gets similarity and probability to 0.01 of a match, and null without one.
+    """
+
+    subject: str
+    similarity: Similarity | None
+    probability: Share | None
+
+
+class MatchResponse(BaseModel):
+    """One candidate of a search."""
+
+    subject: str
+    similarity: Similarity
+    threshold: Similarity = Field(description="from which this subject matches: the more media, the higher")
+    matched: bool
+    metadata: dict[str, JsonValue] | None = Field(description="null for a key that may only compare and search")
+
+
+class SearchResponse(BaseModel):
+    """Candidates, best first.
+
+    `threshold` holds `fpir` at this gallery's size for subjects of one medium, `thresholds` are theirs in 1:1. A
+    template of several media scores strangers higher, so each match has a threshold of its own.
+    """
+
+    matches: list[MatchResponse]
+    threshold: Similarity
+    fpir: float
+    gallery_size: int
+    thresholds: Thresholds
+    score: Literal["tpe", "cosine"]
+    model: str
+    faces: list[FaceUsed]
+
+
+class TemplateResponse(BaseModel):
+    """A template made of photos; nothing of it is kept here."""
+
+    template: Template
+    faces: list[FaceUsed]
+
+
+class ReceiptResponse(BaseModel):
+    """What was deleted and when; the audit log holds its number too."""
+
+    receipt: str
+    at: float
+    subjects: int
+    media: int | None = Field(description="null of a whole collection: all that its subjects had, uncounted")
+    photos: int | None = Field(description="as media")

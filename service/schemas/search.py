@@ -1,0 +1,53 @@
+"""What callers of a search send, and what they get when they ask for all faces of a photo."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.schemas.faces import Box, Share
+from service.schemas.identity import Choice, MatchResponse, Quality, Similarity, Thresholds
+
+
+class SearchOptions(BaseModel):
+    """Options of a search 1:N."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    face: Choice | Literal["all"] = Field(
+        "largest",
+        description="which face of a photo: the largest, the only one, a number from 0, largest first, or all of one "
+        "photo, each searched by itself",
+    )
+    limit: int = Field(10, ge=1, le=1000, description="most matches, of each face")
+    fpir: float | None = Field(
+        None, gt=0, le=0.5, description="share of strangers who may match somebody; the server's own when left out"
+    )
+    exclusive: bool = Field(
+        True, description="with `face=all`: a subject is given to one face of the photo only, the most similar"
+    )
+
+
+class SearchedFace(BaseModel):
+    """One face of a photo and who it may be, best first."""
+
+    box: Box
+    score: Share
+    quality: Quality
+    matches: list[MatchResponse]
+    threshold: Similarity = Field(description="holds `fpir` for this face, for subjects of one medium")
+    matched: bool = Field(description="whether one of the matches is at or above its threshold")
+
+
+class GroupSearchResponse(BaseModel):
+    """All faces of one photo, largest first, each searched by itself: `fpir` is the share of strange faces."""
+
+    faces: list[SearchedFace]
+    more: bool = Field(False, description="whether smaller faces were left out: at most 100 are searched")
+    faces_seen: int = Field(description="how many faces the photo shows")
+    fpir: float
+    gallery_size: int
+    thresholds: Thresholds
+    score: Literal["tpe", "cosine"]
+    model: str

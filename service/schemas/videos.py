@@ -1,0 +1,51 @@
+"""What callers send and get who have the faces of a video followed."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.schemas.faces import Box, FaceQuality, Seconds, Share
+from service.schemas.identity import Template
+
+
+class VideoOptions(BaseModel):
+    """Options of a request with a video."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    template: bool = Field(False, description="answer with a template of each track; needs the role `verify`")
+
+
+class TrackedFace(BaseModel):
+    """A face in one of the frames that were looked at."""
+
+    time: Seconds
+    box: Box
+    score: Share
+
+
+class BestFace(TrackedFace):
+    """The best face of a track."""
+
+    quality: FaceQuality
+
+
+class VideoTrack(BaseModel):
+    """One face through a video."""
+
+    id: int
+    first: Seconds = Field(description="when it is seen first, in seconds from the start")
+    last: Seconds
+    best: BestFace
+    faces: list[TrackedFace] = Field(description="in the order of time")
+    template: Template | None = Field(None, description="of the track's best faces; only when asked for")
+
+
+class VideoResponse(BaseModel):
+    """The faces of a video, followed through the frames that were looked at; the track of the largest face first."""
+
+    width: int = Field(description="of the frames that were looked at, upright; large ones are shrunk to 1920 pixels")
+    height: int
+    times: list[Seconds] = Field(description="of the frames that were looked at, in seconds from the start")
+    tracks: list[VideoTrack]
+    model: str = Field(description="digest of the model's weights")

@@ -1,0 +1,44 @@
+"""What docs/identity.md promises, done as written."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+from service import keys
+from service.config import Settings
+from service.errors import ServiceError
+from service.gallery import errors
+from tests.service.gallery.served import people_served, photo
+
+SECTION = (Path(__file__).resolve().parents[2] / "docs" / "identity.md").read_text()
+
+
+def test_the_five_calls_work_as_written(tmp_path: Path):
+    block = re.search(r"```sh\n(.*?)```", SECTION, re.DOTALL)
+    assert block
+    first, *calls = block[1].splitlines()
+    assert len(calls) == 5
+    for name, take in (("ada1.jpg", 1), ("ada2.jpg", 2), ("who.jpg", 3)):
+        (tmp_path / name).write_bytes(photo(1, take=take))
+    answers = []
+    with people_served(Settings(data_dir=tmp_path / "data")) as served:
+        for call in calls:
+            words = f"{first.replace('http://127.0.0.1:8000', served.url)}\n" + call.replace("curl", "curl -sf", 1)
+            done = subprocess.run(["bash", "-c", words], cwd=tmp_path, capture_output=True, check=True)
+            answers.append(json.loads(done.stdout))
+    assert answers[0]["name"] == "staff"
+    assert len(answers[1]["subject"]["media"]) == 2
+    assert answers[2]["matches"][0]["subject"] == "ada"
+    assert answers[2]["matches"][0]["matched"]
+    assert answers[3]["matched"]
+    assert answers[4]["media"] == 2
+
+
+def test_every_code_stands_in_the_table_with_its_status():
+    for module in (errors, keys):
+        for kind in vars(module).values():
+            ours = isinstance(kind, type) and issubclass(kind, ServiceError) and kind.__module__ == module.__name__
+            if ours:
+                row = rf"^\| .*{kind.status}.* \| .*`{kind.code}`"
+                assert re.search(row, SECTION, re.MULTILINE), kind.code

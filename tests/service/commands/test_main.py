@@ -1,0 +1,85 @@
+"""The program itself: its version, its help, and what it needs to be installed."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from service.__main__ import COMMANDS
+from tests.service.commands.running import command
+
+ROOT = Path(__file__).parents[3]
+SERVER_PACKAGES = ("numpy", "cv2", "PIL", "redis", "fastapi", "uvicorn", "cryptography", "msgspec", "torch")
+
+
+def test_version() -> None:
+    assert command("--version").stdout == f"allinone-face {version('allinone-face')}\n"
+
+
+def test_the_help_lists_every_command() -> None:
+    shown = command("--help")
+    assert shown.returncode == 0
+    listed = {line.split()[0] for line in shown.stdout.splitlines() if line.startswith("    ") and line.split()}
+    assert listed >= set(COMMANDS)
+
+
+ACTIONS = {
+    "people": ["list", "show", "delete"],
+    "collections": ["list", "create", "show", "delete"],
+    "jobs": ["submit", "wait", "results", "delete"],
+    "keys": ["create", "list", "rotate", "revoke"],
+    "import": ["compreface", "folder", "rekognition"],
+    "audit": ["verify"],
+    "master-key": ["new", "rewrap"],
+    "dead-letters": ["list", "replay", "drop"],
+}
+EVERY = [(name,) for name in COMMANDS if name not in ACTIONS]
+EVERY += [(name, action) for name, actions in ACTIONS.items() for action in actions]
+
+
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
+def test_every_help_has_an_example_with_its_name(words: tuple[str, ...]) -> None:
+    shown = command(*words, "--help")
+    assert shown.returncode == 0
+    assert f"usage: allinone-face {' '.join(words)}" in shown.stdout
+    assert f"allinone-face {' '.join(words)}" in shown.stdout.partition("examples:")[2]
+
+
+def run_without(packages: tuple[str, ...], *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as in an installation that lacks packages."""
+    code = f"""
+import sys
+for name in {packages!r}:
+    sys.modules[name] = None
+from service.__main__ import main
+main({list(words)!r})
+"""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in COMMANDS.items() if not entry.extra])
+def test_the_clients_commands_run_without_the_servers_packages(name: str) -> None:
+    done = run_without(SERVER_PACKAGES, name, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_client_reaches_for_no_package_of_the_server() -> None:
+    code = f"""
+import sys
+for name in {SERVER_PACKAGES!r}:
+    sys.modules[name] = None
+from service.client import AsyncClient, Client
+Client()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_command_says_which_extra_it_lacks() -> None:
+    done = run_without(("redis",), "keys", "list")
+    assert done.returncode == 1
+    assert "this command needs the package redis: pip install 'allinone-face[server]'" in done.stderr
+    done = run_without(("msgspec",), "analyze", "x.jpg")
+    assert done.returncode == 1
+    assert "pip install 'allinone-face[model]'" in done.stderr

@@ -1,0 +1,91 @@
+"""What stores of jobs keep of videos and of collections that were looked through: the same on both, and sealed."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from service.crypto.queue_cipher import QueueCipher
+from service.gallery.review import PartReview, ReviewPart, TaggedOutlier, TaggedPair
+from service.jobs import Item, ItemResult, Job, JobStore
+from service.jobs.budget import Budget
+from service.jobs.local import LocalJobs
+from service.jobs.redis import RedisJobs
+from service.jobs.tracks import FaceTrack, TrackedFace, TrackedVideo
+from service.wire import Box, FaceResult, Options, Pose, VideoLimits
+from tests.service.queue.processes import RedisServer
+
+BUDGET = Budget(1 << 20, 1 << 20)
+FACE = FaceResult(Box(1, 2, 3, 4), 0.9, Pose(0, 0, 0), 0.5, "female", 0.5, 30.0, vector=b"vector of ada")
+VIDEO = TrackedVideo("a" * 64, [FaceTrack([TrackedFace(0.5, FACE)])], 640, 480, [0.0, 0.5])
+REVIEW = PartReview(
+    "staff", b"i" * 16, "a" * 64, 2, [TaggedPair(b"1" * 16, b"2" * 16, 0.9, 0.5)],
+    [TaggedOutlier(b"1" * 16, b"m" * 16, 0.1)],
+)  # fmt: skip
+LIMITS = VideoLimits(32, 600, 20_000, 9_000_000, 60)
+
+Open = Callable[[], JobStore]
+
+
+@pytest.fixture(params=["local", "redis"])
+def open_store(request: pytest.FixtureRequest) -> Open:
+    if request.param == "local":
+        return lambda: LocalJobs(4, 60, BUDGET)
+    server: RedisServer = request.getfixturevalue("server")
+    cipher = QueueCipher([secrets.token_bytes(32)])
+    return lambda: RedisJobs(server.url, 4, 60, BUDGET, cipher, required=True)  # a client belongs to its event loop
+
+
+def job(total: int, **fields: object) -> Job:
+    return msgspec.structs.replace(Job("j" * 32, "r", "", time.time(), total, Options()), **fields)
+
+
+def test_a_video_and_a_review_come_back_as_they_were(open_store: Open):
+    asyncio.run(_come_back(open_store))
+
+
+async def _come_back(open_store: Open) -> None:
+    store = open_store()
+    made = job(2, options=Options(video=LIMITS, template=True), review=True, cluster=True, duplicates=((2, 0),))
+    part = ReviewPart("staff", b"", b"\x80\0\0\0")
+    await store.create(made, [Item(image=b"video of ada"), Item(review=part)], None)
+    assert await store.job(made.id) == made
+    assert await store.item(made.id, 1) == (Item(review=part), 1)
+    await store.put(made.id, ItemResult(0, video=VIDEO))
+    await store.put(made.id, ItemResult(1, review=REVIEW))
+    assert await store.results(made.id, 0, 2) == [ItemResult(0, video=VIDEO), ItemResult(1, review=REVIEW)]
+    assert await store.delete(made.id)
+    assert await store.results(made.id, 0, 2) == []
+    await store.disconnect()
+
+
+def test_without_vectors_nothing_of_a_track_identifies_a_person():
+    (track,) = VIDEO.without_vectors().tracks
+    assert track.faces[0].face.vector is None
+    assert b"vector of ada" not in msgspec.msgpack.encode(VIDEO.without_vectors())
+    assert track.faces[0].face.box == FACE.box
+
+
+def test_in_redis_all_of_it_is_sealed(server: RedisServer):
+    asyncio.run(_sealed(server))
+
+
+async def _sealed(server: RedisServer) -> None:
+    store = RedisJobs(server.url, 4, 60, BUDGET, QueueCipher([secrets.token_bytes(32)]), required=True)
+    made = job(2, review=True)
+    await store.create(made, [Item(image=b"video of ada"), Item(review=ReviewPart("staff", b"", b""))], None)
+    await store.put(made.id, ItemResult(0, video=VIDEO))
+    kept = b"".join(
+        b"".join([key, *server.client.hgetall(key).values()])
+        for key in server.client.keys("face:jobs:*")
+        if server.client.type(key) == b"hash"
+    )
+    assert kept
+    for secret in (b"staff", b"vector of ada", b"video of ada"):
+        assert secret not in kept
+    await store.delete(made.id)
+    assert not [key for key in server.client.keys("face:jobs:*") if made.id.encode() in key]
+    await store.disconnect()
