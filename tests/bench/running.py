@@ -11,7 +11,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.service.queue.processes import free_port, redis_server
+from tests.ports import free_port
+from tests.service.queue.processes import redis_server
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from selenium.webdriver.chrome.service import Service
 
 from tests.browser.browsing import Page, save
 from tests.converted import with_converted_networks
+from tests.ports import free_port
 
 FLAGS = (
     "--headless=new",
@@ -42,8 +42,7 @@ MAX_PIXELS = 4_000_000
 def service_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`allinone-face serve` on a free port, ready."""
     folder = with_converted_networks(tmp_path_factory.mktemp("service"))
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "service", "serve", "--port", str(port)]
     environment = os.environ | {"FACE_DATA_DIR": str(folder), "FACE_MAX_PIXELS": str(MAX_PIXELS)}
     with (folder / "log").open("w") as log:

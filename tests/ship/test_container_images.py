@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import pytest
 import skimage.data
 import torch
 
+from tests.ports import free_port
 from tests.service.serving import until_ready
 from tests.ship.build_images import in_context
 from tests.ship.dockerfile import Stage, read
@@ -148,12 +148,6 @@ def inside(built: Path, target: str, *words: str, **env: object) -> subprocess.C
     given = [word for name, value in env.items() for word in ("--env", f"{name}={value}")]
     command = [*UNSHARE, str(HERE / "run_image.py"), str(built), target, *given, "--", *words]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

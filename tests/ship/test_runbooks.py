@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import yaml
 from model import checkpoint
 from service.config import Settings
 from tests.converted import with_converted_networks
+from tests.ports import free_port
 from tests.ship.manifests import OVERLAYS, objects
 
 pytestmark = pytest.mark.slow
@@ -72,10 +72,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     cv2.imwrite(str(home / "photo.jpg"), skimage.data.astronaut()[:, :, ::-1])
     (home / "dead_letter.py").write_text(DEAD_LETTER)
     write_another_model(home / "new.safetensors")
-    bound = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
-    ports = {port: str(one.getsockname()[1]) for port, one in zip(PORTS, bound, strict=True)}
-    for one in bound:
-        one.close()
+    ports = {port: str(free_port()) for port in PORTS}
     env = {name: value for name, value in os.environ.items() if not name.startswith("FACE_")} | {
         "HOME": str(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT),
         "REPOSITORY": str(ROOT), "OMP_NUM_THREADS": "1",

@@ -20,8 +20,9 @@ from service.gallery import NewMedium
 from service.gallery.gallery import Gallery
 from service.gallery.searchers import ScatteredSearch
 from service.gallery.stores.redis import RedisStore
+from tests.ports import free_port
 from tests.service.gallery.people import DIMENSION, MASTER, MODEL
-from tests.service.queue.processes import RedisServer, free_port, redis_server
+from tests.service.queue.processes import RedisServer, redis_server
 from tests.service.serving import until_ready
 
 ROOT = Path(__file__).resolve().parents[2]

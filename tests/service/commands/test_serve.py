@@ -3,12 +3,12 @@
 import json
 import os
 import pty
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -17,7 +17,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.service.serving import until_ready
+from tests.ports import free_port
+from tests.service.serving import until, until_ready
 
 pytestmark = pytest.mark.slow
 
@@ -29,12 +30,6 @@ def run(*words: object, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *map(str, words)], capture_output=True, text=True, env=where, timeout=100, check=False
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -138,6 +133,11 @@ def test_serve_end_to_end_and_its_logs_hold_nothing_personal(astronaut_png: byte
     assert "127.0.0.1" not in log.replace(url, "")
 
 
+def is_accepted(url: str) -> bool:
+    """Return whether there are photos that wait or are under work."""
+    return "face_queue_depth 0.0" not in httpx.get(f"{url}/metrics").text
+
+
 def test_told_to_stop_under_load_every_accepted_request_is_answered(
     astronaut_png: bytes, tiny_checkpoint: Path
 ) -> None:
@@ -151,7 +151,7 @@ def test_told_to_stop_under_load_every_accepted_request_is_answered(
                 f"POST /v1/faces HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: {request.headers['content-type']}\r\n"
             )
             connection.sendall(f"{head}Content-Length: {len(data)}\r\nConnection: close\r\n\r\n".encode() + data)
-            time.sleep(0.3)
+            until(lambda: is_accepted(url) or bool(select.select([connection], [], [], 0)[0]))
             process.send_signal(signal.SIGTERM)
             answer = b""
             while more := connection.recv(65536):

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from service.queue.by_model import ByModel
 from service.queue.local import LocalQueue
 from tests.conftest import write_tiny_checkpoint
 from tests.converted import with_converted_networks
+from tests.ports import free_port
 from tests.service.gallery.served import calibration, card, info
 from tests.service.queue.processes import RedisServer
 
@@ -62,8 +62,7 @@ class Service:
     """A process of `allinone-face`, once it is ready."""
 
     def __init__(self, folder: Path, command: str, **env: str | Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as found:
-            port = str(found.getsockname()[1])
+        port = str(free_port())
         self.url, self._log = f"http://127.0.0.1:{port}", (folder / f"{command}-{port}.log").open("w+")
         data = with_converted_networks(folder)
         own = {"OMP_NUM_THREADS": "1", "FACE_DATA_DIR": str(data), "FACE_HOST": "127.0.0.1"}

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -41,6 +42,20 @@ def status(connection: socket.socket) -> int | None:
         line = connection.recv(65536)
         return int(line.split(b" ")[1]) if line else None
     return None
+
+
+def whole_answer(connection: socket.socket) -> bytes:
+    """Return the answer that comes first with all of the body that its head announces, in however many pieces."""
+    received = b""
+    while not _is_whole(received) and (part := connection.recv(65536)):
+        received += part
+    return received
+
+
+def _is_whole(answer: bytes) -> bool:
+    head, end, body = answer.partition(b"\r\n\r\n")
+    announced = re.search(rb"^content-length: (\d+)", head, re.MULTILINE | re.IGNORECASE)
+    return bool(end) and len(body) >= int(announced[1] if announced else 0)
 
 
 def is_closed(connection: socket.socket) -> bool:

@@ -47,10 +47,9 @@ def test_deadline_and_full_queue(tiny_png: bytes) -> None:
         for thread in crowd:
             thread.start()
         until(lambda: depth(served) == 2)
-        started = time.monotonic()
         refused = served.client.post("/v1/faces", content=tiny_png)
         is_problem(refused, 429, "queue_full")
-        assert time.monotonic() - started < 0.5, "a full queue answers at once"
+        assert answers == [], "a full queue answers at once, and waits for nobody's deadline"
         assert int(refused.headers["retry-after"]) >= 1
         for thread in crowd:
             thread.join()

@@ -10,12 +10,12 @@ from service.commands.serve import http_server, serve_monitoring
 from service.config import Settings
 from service.ops.metrics import Metrics
 from service.queue.local import LocalQueue
+from tests.ports import free_port
 from tests.service.serving import CARD, WORKER, until
 
 
 def test_metrics_and_probes_on_a_port_of_their_own_need_no_key(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     settings = Settings(data_dir=tmp_path, api_keys="on", metrics_port=port)
     queue = LocalQueue(settings.queue_size, settings.queue_bytes)
     listening = socket.create_server(("127.0.0.1", 0))

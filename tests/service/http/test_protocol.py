@@ -2,13 +2,23 @@
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from service.config import Settings
-from tests.service.http.raw import connect, head, is_closed, limited_server, resident, send_until_closed, status
-from tests.service.serving import serve
+from tests.service.http.raw import (
+    connect,
+    head,
+    is_closed,
+    limited_server,
+    resident,
+    send_until_closed,
+    status,
+    whole_answer,
+)
+from tests.service.serving import serve, until
 
 MIB = 1 << 20
 
@@ -41,7 +51,7 @@ def test_a_request_may_have_a_hundred_headers(count: int, answer: int) -> None:
 def test_a_head_may_have_64_kib(size: int, answer: int) -> None:
     with serve(Settings()) as served, connect(served.url) as connection:
         connection.sendall(head("GET /livez", X_Long="x" * size))
-        reply = connection.recv(65536)
+        reply = whole_answer(connection)
         assert int(reply.split(b" ")[1]) == answer
         if answer == 431:
             problem = json.loads(reply.partition(b"\r\n\r\n")[2])
@@ -53,23 +63,24 @@ def test_a_head_that_does_not_end_and_a_silent_connection_are_closed() -> None:
     with serve(Settings(head_timeout=0.4)) as served:
         with connect(served.url) as connection:
             started = time.monotonic()
-            for byte in b"GET /livez HTTP/1.1\r\nx: slow":  # one byte at a time keeps no connection open
-                if time.monotonic() - started > 0.3:
-                    break
-                connection.sendall(bytes([byte]))
-                time.sleep(0.03)
+            with suppress(OSError):  # it was cut off already
+                for byte in b"GET /livez HTTP/1.1\r\nx: slow":  # one byte at a time keeps no connection open
+                    if time.monotonic() - started > 0.3:
+                        break
+                    connection.sendall(bytes([byte]))
+                    time.sleep(0.03)
             assert status(connection) == 408
-            assert 0.3 < time.monotonic() - started < 3
+            assert 0.3 < time.monotonic() - started < 10
         with connect(served.url) as connection:
             started = time.monotonic()
             assert is_closed(connection)
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < 10
 
 
 def test_the_time_for_a_head_does_not_end_work_that_takes_longer(tiny_png: bytes) -> None:
     with serve(Settings(head_timeout=0.2, timeout=1)) as served, connect(served.url) as connection:
         connection.sendall(head("POST /v1/faces", Content_Length=len(tiny_png)))
-        time.sleep(0.5)
+        time.sleep(0.3)
         connection.sendall(tiny_png + b"\r\n")
         assert status(connection) == 503  # no worker; an answer, no cut
 
@@ -94,10 +105,13 @@ def test_connections_beyond_the_limit_are_refused_and_room_is_made_again() -> No
             assert status(connection) == 503
         for connection in held:
             connection.close()
-        time.sleep(0.2)
-        with connect(served.url) as connection:
-            connection.sendall(head("GET /livez"))
-            assert status(connection) == 200
+
+        def is_served() -> bool:
+            with connect(served.url) as connection:
+                connection.sendall(head("GET /livez"))
+                return status(connection) == 200
+
+        until(is_served)
 
 
 def test_endless_trailers_are_refused() -> None:
@@ -129,7 +143,7 @@ def test_many_pipelined_requests_end_the_connection() -> None:
 def test_what_is_no_http_gets_a_problem_document(noise: bytes) -> None:
     with serve(Settings()) as served, connect(served.url) as connection:
         connection.sendall(noise)
-        reply = connection.recv(65536)
+        reply = whole_answer(connection)
         assert reply.startswith(b"HTTP/1.1 400")
         assert json.loads(reply.partition(b"\r\n\r\n")[2])["code"] == "invalid_http"
         assert is_closed(connection)

@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,7 @@ import pytest
 import redis
 
 from service.queue import codec
+from tests.ports import free_port
 from tests.service.queue import device
 
 PREFIX = codec.PREFIX
@@ -183,10 +183,3 @@ def until(holds: Callable[[], bool], seconds: float = 60) -> None:
     while not holds():
         assert time.monotonic() < end, "it never held"
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    """Nobody listens there now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

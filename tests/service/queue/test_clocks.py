@@ -19,8 +19,9 @@ import pytest
 
 from service.queue.clock import RedisClock
 from tests.converted import with_converted_networks
+from tests.ports import free_port
 from tests.service.queue.device import photo
-from tests.service.queue.processes import NOTHING, Processes, RedisServer, browser, free_port, redis_server, until
+from tests.service.queue.processes import NOTHING, Processes, RedisServer, browser, redis_server, until
 
 pytestmark = pytest.mark.slow
 

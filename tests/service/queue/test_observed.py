@@ -12,8 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.ports import free_port
 from tests.service.queue.device import photo
-from tests.service.queue.processes import Processes, RedisServer, free_port, until
+from tests.service.queue.processes import Processes, RedisServer, until
 
 pytestmark = pytest.mark.slow
 
