@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -9,6 +10,11 @@ import torch
 from model import checkpoint, geometry, landmarks
 from model.network import AllInOne, NetworkConfig
 from model.proposal_network import ProposalNetwork
+
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)  # a busy machine takes longer for some examples
+hypothesis.settings.load_profile("patient")
 
 TINY = NetworkConfig(
     trunk="residual",
@@ -27,6 +33,12 @@ TINY = NetworkConfig(
     identity_width=0,
 )
 """The topology that ships, a few channels wide."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Give a test the same random numbers whichever tests ran before it in its process."""
+    torch.manual_seed(0)
 
 
 def write_tiny_checkpoint(path: Path, face_logit: float = 4.0, seed: int = 0) -> Path:

@@ -23,7 +23,7 @@ FIRST, SECOND = b"1" * KEY_BYTES, b"2" * KEY_BYTES
 def test_what_is_sealed_opens_in_its_place_only():
     sealer = Cipher(FIRST)
     sealed = sealer.seal(b"Ada Lovelace", b"subject", b"id", b"tag")
-    assert b"Ada" not in sealed
+    assert b"Lovelace" not in sealed, "a shorter word may stand in random bytes"
     assert sealer.open(sealed, b"subject", b"id", b"tag") == b"Ada Lovelace"
     for place in ((b"subject", b"id", b"tog"), (b"subject", b"idtag"), (b"subject", b"idt", b"ag"), ()):
         with pytest.raises(VaultLocked):

@@ -79,11 +79,12 @@ def test_strangers_fill_no_disk_and_refused_callers_are_named(tmp_path: Path) ->
     settings = Settings(data_dir=tmp_path, api_keys="on")
     with open_keys(settings) as ring:
         weak, token = ring.create("door", ["analyze"])
+        wrong = token[:-1] + ("A" if token[-1] != "A" else "Q")
         slow, slow_token = ring.create("slow", ["admin"], 0.01, 1)
     with serve(settings) as served:
         for _ in range(50):
             assert served.client.post("/v1/compare").status_code == 401
-            assert served.client.get("/v1/keys", headers={"X-API-Key": token[:-1] + "x"}).status_code == 401
+            assert served.client.get("/v1/keys", headers={"X-API-Key": wrong}).status_code == 401
         assert not (tmp_path / FILE).exists()
         assert 'face_rejected_total{reason="unauthorized"} 100.0' in served.metrics.render().decode()
         served.client.get("/v1/keys", headers={"X-API-Key": token})

@@ -114,11 +114,11 @@ def test_wrong_keys_are_refused(served: Served, settings: Settings):
 
 
 def test_a_key_has_its_rate(served: Served, settings: Settings):
-    slow, other = key(settings, "enrol", rate=0.5, burst=2), key(settings, "enrol")
+    slow, other = key(settings, "enrol", rate=0.02, burst=2), key(settings, "enrol")
     codes = [served.client.get("/v1/collections", headers=slow) for _ in range(3)]
     assert [answer.status_code for answer in codes] == [200, 200, 429]
     assert codes[2].json()["code"] == "rate_limited"
-    assert codes[2].headers["retry-after"] in ("1", "2")
+    assert 1 <= int(codes[2].headers["retry-after"]) <= 50
     assert served.client.get("/v1/collections", headers=other).status_code == 200
 
 

@@ -1,5 +1,6 @@
 """Enrolment tells when a face already belongs to another subject."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def test_refused_conflicts_store_nothing(faces: tuple[Served, Client]) -> None:
     served, client = faces
     url = "/v1/collections/staff/subjects/somebody/media?create=true&on_conflict=refuse"
     problem = is_problem(served.client.post(url, content=photo(ADA, take=2)), 409, "identity_conflict")
-    assert "ada" not in problem["detail"]
+    assert "ada" not in re.findall(r"\w+", problem["detail"])
     with pytest.raises(FaceError) as refusal:
         client.subject("staff", "somebody")
     assert refusal.value.code == "subject_not_found"
