@@ -2,8 +2,7 @@
 
 The paper takes landmarks, smile and gender as the mean over proposals with IoU > 0.5 with the test face. Here every
 such proposal goes through both stages alone: its landmarks and pose from the first pass; smile, gender, age and
-descriptor from the face aligned by those landmarks, and its mirror image. A face that no proposal overlaps has no
-answer.
+descriptor from the face aligned by those landmarks. A face that no proposal overlaps has no answer.
 """
 
 from __future__ import annotations
@@ -102,11 +101,9 @@ def _first_stage(analyzer: Analyzer, photo: Image, boxes: Array) -> tuple[Array,
 
 
 def _second_stage(analyzer: Analyzer, photo: Image, points: Array) -> dict[str, Array]:
-    """Smile, gender, age [K] and descriptor [K, 512] of the aligned faces, averaged with their mirror images'."""
+    """Smile, gender, age [K] and descriptor [K, 512] of the aligned faces."""
     chips = _crops(analyzer, photo, warps.alignment_matrices(points, _size(analyzer), analyzer.frame))
-    outputs = analyzer.engine.describe(np.concatenate([chips, chips[:, :, ::-1]]))
-    outputs["descriptor"] = _unit(outputs["descriptor"])
-    return {name: value.reshape(2, len(points), *value.shape[1:]).mean(axis=0) for name, value in outputs.items()}
+    return analyzer.engine.describe(chips)
 
 
 def _unit(vectors: Array) -> Array:

@@ -1,4 +1,4 @@
-"""One network on one device: crops → outputs as model.tasks reads them.
+"""One network on one device: crops → what a pass reads of them.
 
 On CUDA crops leave from pinned memory without waiting for the copy, and their number is padded to a power of two, so
 that the device meets only the few batch sizes that were warmed up.
@@ -6,16 +6,16 @@ that the device meets only the few batch sizes that were warmed up.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
 
 import torch
 from torch import Tensor
 
-from model import tasks
 from model.network import AllInOne
+from model.runtime.passes import Pass
 
 CHUNK = 64
-"""Crops a forward pass, at most and a power of two: bounds memory whatever the number of faces."""
+"""Crops at once, at most and a power of two: bounds memory whatever the number of faces."""
 
 
 class Inference:
@@ -27,21 +27,19 @@ class Inference:
         self.size = network.config.input_size
 
     @torch.inference_mode()
-    def __call__(self, crops: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
-        """The wanted outputs of crops uint8 [K, 3, S, S], on the CPU; all chunks are sent before any is waited for."""
-        parts: dict[str, list[Tensor]] = {name: [] for name in wanted}
+    def __call__(self, which: Pass, crops: Tensor) -> dict[str, Tensor]:
+        """A pass's outputs of crops uint8 [K, 3, S, S], on the CPU; all chunks are sent before any is waited for."""
+        parts: dict[str, list[Tensor]] = defaultdict(list)
         for chunk in torch.split(crops, CHUNK):
-            outputs = self.network(self._send(chunk), wanted)
-            for name in wanted:
-                read = tasks.TASKS[name].read if name in tasks.TASKS else torch.Tensor.float
-                parts[name].append(read(outputs[name][: len(chunk)]))
+            for name, value in which(self.network, self._send(chunk)).items():
+                parts[name].append(value[: len(chunk)])
         return {name: torch.cat(values).cpu() for name, values in parts.items()}
 
-    def warm_up(self, wanted: Sequence[str]) -> None:
+    def warm_up(self, which: Pass) -> None:
         """One pass of every batch size there is: on CUDA the powers of two, elsewhere one crop."""
         count = 1
         while count <= (CHUNK if self.device.type == "cuda" else 1):
-            self(torch.zeros(count, 3, self.size, self.size, dtype=torch.uint8), wanted)
+            self(which, torch.zeros(count, 3, self.size, self.size, dtype=torch.uint8))
             count *= 2
 
     def _send(self, crops: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Analyzer: images → faces, in two stages (Fig. 5 of the paper).
 
-    images ─ propose ─ screen ─ look ─ refine (IRP) ─ suppress (L-NMS) ─ align ─ second pass on face and mirror ─ Faces
+    images ─ propose ─ screen ─ look ─ refine (IRP) ─ suppress (L-NMS) ─ align ─ describe (second pass) ─ Faces
 
 Everything between is flat: crops of all images in one batch, with a column that says which image each came from.
 NumPy only: PyTorch is imported where an engine needs it.
@@ -249,30 +249,24 @@ class Analyzer:
         return Detections.cat(rounds)
 
     def _describe(self, images: Sequence[Image], faces: Detections, timings: dict[str, float]) -> Faces:
-        """Second pass: every face and its mirror on the canonical frame, averaged."""
+        """Second pass: every face on the canonical frame."""
         if not len(faces):
             return Faces.empty()
         with _clock(timings, "align"):
             matrices = warps.alignment_matrices(faces.landmarks, self._size, self.frame)
             chips = warps.crop(images, faces.image_index, matrices, self._size)
-            pair = np.concatenate([chips, chips[:, :, ::-1]])
         with _clock(timings, "attributes"):
-            outputs = {
-                name: value.reshape(2, len(faces), *value.shape[1:])
-                for name, value in self.engine.describe(pair).items()
-            }
-            smile, female, age = (outputs[name].mean(axis=0) for name in ("smile", "gender", "age"))
-            descriptor = _unit(_unit(outputs["descriptor"]).mean(axis=0))
+            outputs = self.engine.describe(chips)
         return Faces(
             faces.boxes,
             faces.scores,
             faces.landmarks,
             faces.visibility,
             faces.pose,
-            smile,
-            female,
-            np.maximum(age, 0),
-            descriptor,
+            outputs["smile"],
+            outputs["gender"],
+            np.maximum(outputs["age"], 0),
+            outputs["descriptor"],
         )
 
 
@@ -290,12 +284,6 @@ def _limit(faces: Detections, limit: Limits) -> tuple[Detections, int]:
     faces = faces[(faces.scores >= limit.min_score) & large]
     order = np.argsort(-boxes_.area(faces.boxes), kind="stable")
     return faces[order[: limit.max_faces]], len(order)
-
-
-def _unit(vectors: Array) -> Array:
-    """Vectors of unit length along the last axis."""
-    unit: Array = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-    return unit
 
 
 @contextmanager

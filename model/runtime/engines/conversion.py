@@ -21,8 +21,8 @@ from model.checkpoint_file import CheckpointFile
 MODELS = ("detect", "describe")
 OPTIONAL = {"proposals": "propose", "screening": "screen"}
 """Models of the parts that not every checkpoint has."""
-LAYOUT = 1
-"""Of the models' inputs and outputs: a change makes older folders of no use."""
+LAYOUT = 2
+"""Of the models' inputs, outputs and what lies between: a change makes older folders of no use."""
 
 log = logging.getLogger(__name__)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
-from model import checkpoint, tasks
+from model import checkpoint
 from model.network import AllInOne
 from model.proposal_network import ProposalNetwork
+from model.runtime import passes
 from model.runtime.engines.protocol import DESCRIBE, DETECT
 from model.runtime.engines.pytorch import load_proposer, load_screening
 from model.runtime.screening import SIZE
@@ -17,20 +18,18 @@ from model.screening_network import ScreeningNetwork, read_screening
 
 
 class CropReader(nn.Module):
-    """The network and the reading of some of its outputs in one graph."""
+    """One of the two passes in one graph."""
 
-    def __init__(self, network: AllInOne, names: Sequence[str]) -> None:
+    def __init__(self, network: AllInOne, which: passes.Pass, names: tuple[str, ...]) -> None:
         super().__init__()
         self.network = network
-        self.names = tuple(names)
+        self.which = which
+        self.names = names
 
     def forward(self, crops: Tensor) -> tuple[Tensor, ...]:
-        """Crops uint8 [K, S, S, 3] → the outputs by name, in order, as model.tasks reads them."""
-        outputs = self.network(crops.permute(0, 3, 1, 2), self.names)
-        return tuple(
-            tasks.TASKS[name].read(outputs[name]) if name in tasks.TASKS else outputs[name].float()
-            for name in self.names
-        )
+        """Crops uint8 [K, S, S, 3] → the pass's outputs in the order of their names."""
+        outputs = self.which(self.network, crops.permute(0, 3, 1, 2))
+        return tuple(outputs[name] for name in self.names)
 
 
 class LevelReader(nn.Module):
@@ -69,8 +68,8 @@ def inference_modules(loaded: checkpoint.Checkpoint) -> Iterator[tuple[str, Read
     """Yield the name, module and an example input of each model of a checkpoint."""
     network = checkpoint.build_network(loaded)
     size = network.config.input_size
-    for name, wanted in (("detect", DETECT), ("describe", DESCRIBE)):
-        yield name, CropReader(network, wanted).eval(), torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    for name, which, outputs in (("detect", passes.detect, DETECT), ("describe", passes.describe, DESCRIBE)):
+        yield name, CropReader(network, which, outputs).eval(), torch.zeros(2, size, size, 3, dtype=torch.uint8)
     if loaded.holds("proposals"):
         yield "propose", LevelReader(load_proposer(loaded)).eval(), torch.zeros(2, 64, 96, 3, dtype=torch.uint8)
     if loaded.holds("screening"):

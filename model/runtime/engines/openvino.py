@@ -104,9 +104,9 @@ class OpenVinoEngine:
         """Return the DETECT outputs of crops uint8 [K, S, S, 3]."""
         return self._detect(crops)
 
-    def describe(self, crops: Image) -> Outputs:
-        """Return the DESCRIBE outputs of crops uint8 [K, S, S, 3]."""
-        return self._describe(crops)
+    def describe(self, chips: Image) -> Outputs:
+        """Return the DESCRIBE outputs of chips uint8 [K, S, S, 3]."""
+        return self._describe(chips)
 
     def propose(self, batches: Sequence[Image]) -> list[Array]:
         """Return the proposer's maps; levels go through one by one, which costs no more than together."""

@@ -10,8 +10,10 @@ from model.warps import Image
 
 DETECT = ("detection", "landmarks", "visibility", "pose")
 """The outputs of the first pass, on a region."""
-DESCRIBE = ("smile", "gender", "age", "descriptor")
-"""The outputs of the second pass, on an aligned chip."""
+ATTRIBUTES = ("smile", "gender", "age")
+"""What the second pass reads of an aligned chip alone."""
+DESCRIBE = (*ATTRIBUTES, "descriptor")
+"""The outputs of the second pass; the descriptor, of unit length, is that of the chip and its mirror image."""
 
 Outputs = dict[str, Array]
 EngineName = Literal["openvino", "torch"]
@@ -44,8 +46,8 @@ class Engine(Protocol):
     def detect(self, crops: Image) -> Outputs:
         """Return the outputs named in DETECT for crops uint8 [K, S, S, 3], one row a crop."""
 
-    def describe(self, crops: Image) -> Outputs:
-        """Return the outputs named in DESCRIBE for crops uint8 [K, S, S, 3], one row a crop."""
+    def describe(self, chips: Image) -> Outputs:
+        """Return the outputs named in DESCRIBE for aligned chips uint8 [K, S, S, 3], one row a chip."""
 
     def propose(self, batches: Sequence[Image]) -> list[Array]:
         """Return the proposer's maps [B, 4, H/8, W/8] for each batch uint8 [B, H, W, 3] of levels of one size."""

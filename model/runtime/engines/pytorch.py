@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from model import checkpoint
 from model.boxes import Array
 from model.proposal_network import ProposalNetwork
-from model.runtime.engines.protocol import DESCRIBE, DETECT, EngineName, Outputs
+from model.runtime import passes
+from model.runtime.engines.protocol import EngineName, Outputs
 from model.runtime.inference import Inference
 from model.screening_network import ScreeningNetwork, read_screening
 from model.warps import Image
@@ -59,14 +60,14 @@ class TorchEngine:
 
     def detect(self, crops: Image) -> Outputs:
         """Return the DETECT outputs of crops uint8 [K, S, S, 3]."""
-        return self._read(crops, DETECT)
+        return self._run(passes.detect, crops)
 
-    def describe(self, crops: Image) -> Outputs:
-        """Return the DESCRIBE outputs of crops uint8 [K, S, S, 3]."""
-        return self._read(crops, DESCRIBE)
+    def describe(self, chips: Image) -> Outputs:
+        """Return the DESCRIBE outputs of chips uint8 [K, S, S, 3]."""
+        return self._run(passes.describe, chips)
 
-    def _read(self, crops: Image, wanted: Sequence[str]) -> Outputs:
-        outputs = self.inference(torch.from_numpy(crops).permute(0, 3, 1, 2), wanted)
+    def _run(self, which: passes.Pass, crops: Image) -> Outputs:
+        outputs = self.inference(which, torch.from_numpy(crops).permute(0, 3, 1, 2))
         return {name: value.numpy() for name, value in outputs.items()}
 
     @torch.inference_mode()
@@ -79,8 +80,8 @@ class TorchEngine:
     def warm_up(self) -> None:
         """Run every size of batch that CUDA meets once; on the CPU one crop."""
         with _single_threaded():
-            for wanted in (DETECT, DESCRIBE):
-                self.inference.warm_up(wanted)
+            for which in (passes.detect, passes.describe):
+                self.inference.warm_up(which)
 
 
 def send_pixels(network: nn.Module, device: torch.device, batches: Sequence[Image]) -> list[Tensor]:

@@ -1,5 +1,6 @@
 """Crops through one network on one device: chunks, padding, order."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -10,12 +11,13 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from model.network import AllInOne
 from model.proposal_network import ProposalNetwork
+from model.runtime import passes
 from model.runtime.engines.pytorch import send_pixels
 from model.runtime.inference import CHUNK, Inference, pad
 from model.tasks import TASKS
 from tests.conftest import TINY
 
-WANTED = ("detection", "landmarks", "age", "descriptor")
+EVERYTHING = (*(name for name in TASKS if name != "identity"), "descriptor")
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +31,20 @@ def crops(count: int) -> torch.Tensor:
     return torch.randint(0, 256, (count, 3, TINY.input_size, TINY.input_size), dtype=torch.uint8, generator=generator)
 
 
+def everything(network: AllInOne, some: torch.Tensor) -> dict[str, torch.Tensor]:
+    """A pass that reads all there is."""
+    return passes.read(network(some, EVERYTHING))
+
+
+PASSES = (passes.detect, passes.describe, everything)
+
+
 @pytest.mark.parametrize("count", [1, 3, CHUNK, CHUNK + 1])
-def test_each_crop_is_read_as_if_it_were_alone(read, count):
+@pytest.mark.parametrize("which", PASSES)
+def test_each_crop_is_read_as_if_it_were_alone(read, which, count):
     some = crops(count)
-    together, alone = read(some, WANTED), read(some[-1:], WANTED)
-    for name in WANTED:
+    together, alone = read(which, some), read(which, some[-1:])
+    for name in alone:
         assert len(together[name]) == count
         torch.testing.assert_close(together[name][-1:], alone[name], atol=1e-4, rtol=1e-4)
 
@@ -46,14 +57,15 @@ def test_padding_goes_to_the_next_power_of_two_and_changes_no_answer(read, count
     assert torch.equal(padded[:count], some)
     assert not padded[count:].any()
     if count < 9:
-        torch.testing.assert_close(read(padded, WANTED)["age"][:count], read(some, WANTED)["age"], atol=1e-4, rtol=1e-4)
+        first, second = read(passes.describe, padded), read(passes.describe, some)
+        torch.testing.assert_close(first["age"][:count], second["age"], atol=1e-4, rtol=1e-4)
 
 
 def test_warm_up_leaves_no_trace(read):
-    before = read(crops(2), WANTED)
-    read.warm_up(WANTED)
-    after = read(crops(2), WANTED)
-    assert all(torch.equal(before[name], after[name]) for name in WANTED)
+    before = read(everything, crops(2))
+    read.warm_up(passes.describe)
+    after = read(everything, crops(2))
+    assert all(torch.equal(before[name], after[name]) for name in EVERYTHING)
 
 
 def on_cuda(network: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -88,9 +100,9 @@ def test_no_operation_mixes_devices_or_dtypes_on_cuda(monkeypatch, dtype):
         with pytest.raises(RuntimeError, match="device"):
             torch.empty(1, device="cuda:0") + torch.empty(2)
         read = Inference(on_cuda(network, dtype), "cuda:0", dtype)
-        for count in (1, 5, CHUNK + 1):
+        for which, count in itertools.product(PASSES, (1, 5, CHUNK + 1)):
             crops = torch.zeros(count, 3, TINY.input_size, TINY.input_size, dtype=torch.uint8)
-            for output in read(crops, [*(name for name in TASKS if name != "identity"), "descriptor"]).values():
+            for output in read(which, crops).values():
                 assert (len(output), output.device.type, output.dtype) == (count, "cpu", torch.float32)
         [maps] = send_pixels(on_cuda(proposals, torch.float32), read.device, [np.zeros((2, 64, 96, 3), np.uint8)])
         assert (maps.device.type, maps.shape) == ("cuda", (2, 4, 8, 12))

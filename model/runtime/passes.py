@@ -1,0 +1,41 @@
+"""The two passes over crops as functions of the network: what both engines compute, converted or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model import tasks
+from model.network import AllInOne
+from model.runtime.engines.protocol import ATTRIBUTES, DETECT
+
+Pass = Callable[[AllInOne, Tensor], dict[str, Tensor]]
+"""From the network and crops uint8 [K, 3, S, S] to outputs [K, …] by name, as model.tasks reads them."""
+
+
+def detect(network: AllInOne, crops: Tensor) -> dict[str, Tensor]:
+    """Return the DETECT outputs of crops."""
+    return read(network(crops, DETECT))
+
+
+def describe(network: AllInOne, chips: Tensor) -> dict[str, Tensor]:
+    """Return the DESCRIBE outputs of aligned chips: attributes of the chips, descriptors of chips and mirror images.
+
+    A descriptor is the mean of both, each of unit length, at unit length. To the attributes the mirror image brings
+    nothing that validation could tell from chance (docs/log.md, 'attributes without the mirror').
+    """
+    maps = network.trunk(torch.cat([chips, chips.flip(3)]), len(network.stages))
+    attributes = read(network.branches([both.chunk(2)[0] for both in maps], ATTRIBUTES))
+    descriptors = network.branches(maps, ("descriptor",))["descriptor"].float()
+    chip, mirrored = F.normalize(descriptors).chunk(2)
+    return {**attributes, "descriptor": F.normalize(chip + mirrored)}
+
+
+def read(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the network's raw outputs as model.tasks reads them; what is no task stays, in float32."""
+    return {
+        name: tasks.TASKS[name].read(value) if name in tasks.TASKS else value.float() for name, value in outputs.items()
+    }
