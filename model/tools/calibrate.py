@@ -26,6 +26,7 @@ from model.evaluate.run import Run
 from model.identity import comparison as identity
 from model.identity.age_range import CONFIG_KEY, AgeRanges, fit_age_ranges
 from model.identity.calibration import Calibration, all_pairs, calibrate
+from model.runtime.engines import ENGINES
 from model.runtime.pipeline import Analyzer, AnalyzerConfig
 from model.tools.describe_faces import celeba_people
 
@@ -45,15 +46,20 @@ class Folder:
     broken: list[Path]
 
 
-def read_folder(analyzer: Analyzer, folder: Path) -> Folder:
-    """The largest face of each folder/PERSON/PHOTO; a photo that cannot be read, or shows nobody, is put aside.
-
-    Raises FileNotFoundError when there is no photo, ValueError when there is no face.
-    """
+def photos_of_people(folder: Path) -> list[tuple[int, Path]]:
+    """Return each folder/PERSON/PHOTO with the number of its person. Raises FileNotFoundError when there is none."""
     people = [d for d in sorted(folder.iterdir()) if d.is_dir()] if folder.is_dir() else []
     photos = [(n, p) for n, d in enumerate(people) for p in sorted(d.iterdir()) if p.suffix.lower() in PHOTOS]
     if not photos:
         raise FileNotFoundError(f"no photos in {folder}: they lie in one folder for each person")
+    return photos
+
+
+def describe_people(analyzer: Analyzer, photos: Sequence[tuple[int, Path]]) -> Folder:
+    """Describe the largest face of each photo; one that cannot be read, or shows nobody, is put aside.
+
+    Raises ValueError when there is no face.
+    """
     rows: list[Vectors] = []
     numbers: list[int] = []
     faceless = []
@@ -101,6 +107,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the calibration as JSON, for FACE_CALIBRATION")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write it as a part, to be joined by model.checkpoint")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--engine", default="auto", choices=list(ENGINES), help="for --photos (default: as the service)"
+    )
     chosen = parser.parse_args(words)
     try:
         _calibrate(chosen)
@@ -115,7 +124,8 @@ def _calibrate(chosen: argparse.Namespace) -> None:
     compared = identity.of(dataclasses.replace(loaded, config={}))
     checked = None
     if chosen.photos:
-        own = read_folder(Analyzer(AnalyzerConfig(chosen.weights, chosen.device)), chosen.photos)
+        photos = photos_of_people(chosen.photos)
+        own = describe_people(Analyzer(AnalyzerConfig(chosen.weights, chosen.device, engine=chosen.engine)), photos)
         for words, paths in (("no face", own.faceless), ("cannot be read", own.broken)):
             for path in paths:
                 sys.stderr.write(f"{words}: {path}\n")

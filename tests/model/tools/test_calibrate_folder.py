@@ -23,8 +23,9 @@ def folder(tmp_path: Path, astronaut_png: bytes) -> Path:
     return people
 
 
-def calibrate(folder: Path, weights: Path, out: Path) -> int:
-    return main(["--photos", str(folder), "--json", str(out), "--weights", str(weights)])
+def calibrate(folder: Path, weights: Path, out: Path, engine: str = "torch") -> int:
+    words = ["--photos", str(folder), "--json", str(out), "--weights", str(weights), "--engine", engine]
+    return main(words)
 
 
 def test_no_folder_and_no_photo(tmp_path: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]):
@@ -76,7 +77,7 @@ def test_enough_photos_give_thresholds_that_the_service_takes(
         for photo in range(8):
             noisy = np.clip(face + rng.normal(0, 12, face.shape), 0, 255).astype(np.uint8)
             cv2.imwrite(str(tmp_path / "people" / f"{person:02}" / f"{photo}.png"), noisy)
-    assert calibrate(tmp_path / "people", tiny_checkpoint, tmp_path / "own.json") == 0
+    assert calibrate(tmp_path / "people", tiny_checkpoint, tmp_path / "own.json", "auto") == 0
     told = capsys.readouterr().out
     assert "60 people, 480 photos, 113,280 impostor pairs" in told
     loaded = checkpoint.load(tiny_checkpoint)

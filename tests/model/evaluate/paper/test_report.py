@@ -175,7 +175,8 @@ def test_a_report_of_nothing(sure_checkpoint, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", PAPER)
 def test_a_missing_archive_is_named(name, sure_checkpoint, tmp_path, capsys):
-    assert main([name, "--data", str(tmp_path), "--weights", str(sure_checkpoint)]) == 1
+    words = [name, "--data", str(tmp_path), "--weights", str(sure_checkpoint), "--engine", "torch"]
+    assert main(words) == 1
     assert re.search(rf"data set \w+: no folder {tmp_path}/\w+", capsys.readouterr().err)
 
 
