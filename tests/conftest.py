@@ -1,11 +1,15 @@
 """A tiny random checkpoint that every area can run the whole pipeline with."""
 
+import re
+from functools import cache
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
 import torch
+from xdist.remote import Producer
+from xdist.scheduler import WorkStealingScheduling
 
 from model import checkpoint, geometry, landmarks
 from model.network import AllInOne, NetworkConfig
@@ -33,6 +37,30 @@ TINY = NetworkConfig(
     identity_width=0,
 )
 """The topology that ships, a few channels wide."""
+
+
+ALL_SLOW = re.compile(r"^pytestmark = (\[.*)?pytest\.mark\.slow\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import a file all of whose tests are slow where slow ones are left out: imports take seconds."""
+    if config.option.markexpr != "not slow":
+        return None
+    if collection_path.is_dir():
+        files = list(collection_path.rglob("test_*.py"))
+        return True if files and all(_is_slow(file) for file in files) else None
+    return True if collection_path.suffix == ".py" and _is_slow(collection_path) else None
+
+
+@cache
+def _is_slow(file: Path) -> bool:
+    return ALL_SLOW.search(file.read_text()) is not None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> WorkStealingScheduling | None:
+    """Give each process files in a row, so that few fixtures are made twice, and let idle ones take from the others."""
+    return WorkStealingScheduling(config, log) if config.getvalue("dist") == "load" else None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -2,14 +2,13 @@
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import cv2
 import numpy as np
 import pytest
 from axe_core_python.selenium import Axe
@@ -154,9 +153,3 @@ def axe() -> Axe:
         return Axe.from_file(foreign_packages(AXE) / "node_modules" / "axe-core" / "axe.min.js")
     except pytest.skip.Exception:
         return Axe()
-
-
-def save(path: Path, image: np.ndarray, options: Sequence[int] = ()) -> Path:
-    """Write an RGB image [H, W, 3] in the format of its suffix."""
-    assert cv2.imwrite(str(path), image[:, :, ::-1], list(options))
-    return path

@@ -1,25 +1,17 @@
 """The real service as a process, its page in a real Chromium, and photos to give it."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
-import numpy as np
 import pytest
-import skimage.data
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from tests.browser.browsing import Page, save
-from tests.converted import with_converted_networks
-from tests.ports import free_port
+from tests.browser.browsing import Page
+from tests.shipped import photos, service_url
+
+__all__ = ["photos", "service_url"]
 
 FLAGS = (
     "--headless=new",
@@ -35,37 +27,6 @@ FLAGS = (
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 )
-MAX_PIXELS = 4_000_000
-
-
-@pytest.fixture(scope="session")
-def service_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`allinone-face serve` on a free port, ready."""
-    folder = with_converted_networks(tmp_path_factory.mktemp("service"))
-    port = free_port()
-    command = [sys.executable, "-m", "service", "serve", "--port", str(port)]
-    environment = os.environ | {"FACE_DATA_DIR": str(folder), "FACE_MAX_PIXELS": str(MAX_PIXELS)}
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_ready(url, process, folder / "log")
-        yield url
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-
-
-def _wait_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 90
-    while time.monotonic() < end:
-        assert process.poll() is None, log.read_text()
-        try:
-            if httpx.get(f"{url}/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.2)
-    raise AssertionError(f"never ready: {log.read_text()}")
 
 
 @pytest.fixture(scope="session")
@@ -99,15 +60,3 @@ def page(blank: Page, service_url: str) -> Page:
     """The page, ready for a photo."""
     blank.open(service_url)
     return blank
-
-
-@pytest.fixture(scope="session")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder: astronaut.png with one face, coffee.jpg with none, and files that must be refused."""
-    folder = tmp_path_factory.mktemp("photos")
-    whole = save(folder / "astronaut.png", skimage.data.astronaut())
-    save(folder / "coffee.jpg", skimage.data.coffee())
-    (folder / "cut.png").write_bytes(whole.read_bytes()[:20_000])
-    (folder / "letter.png").write_text("Dear Sir or Madam")
-    save(folder / "vast.png", np.zeros((2_001, 2_000, 3), np.uint8))
-    return folder

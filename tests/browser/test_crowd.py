@@ -12,8 +12,9 @@ from selenium.webdriver.common.keys import Keys
 
 from service.config import Settings
 from service.wire import AgeRange, Analysis, AnalysisRequest, AnalysisResult, Box, FaceResult, Pose
-from tests.browser.browsing import Page, save
+from tests.browser.browsing import Page
 from tests.service.serving import CARD, MODEL, WORKER, Served, answering, serve
+from tests.shipped import save
 
 pytestmark = pytest.mark.slow
 

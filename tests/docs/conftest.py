@@ -1,5 +1,5 @@
 """The running service and the photos of the browser's tests, for the calls that the documents show."""
 
-from tests.browser.conftest import photos, service_url
+from tests.shipped import photos, service_url
 
 __all__ = ["photos", "service_url"]

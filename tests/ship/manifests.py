@@ -18,7 +18,7 @@ def objects(overlay: str) -> list[dict]:
         ["kubectl", "kustomize", f"deploy/overlays/{overlay}"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    return list(yaml.safe_load_all(done.stdout))
+    return list(yaml.load_all(done.stdout, yaml.CSafeLoader))
 
 
 def one(overlay: str, kind: str, name: str) -> dict:

@@ -1,10 +1,11 @@
 """Every object of deploy/ fits its schema, Kubernetes' own and those of the operators."""
 
 import json
+from functools import cache
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
-import jsonschema
-import kubernetes_validate
 import pytest
 
 from tests.ship.manifests import OVERLAYS, config_maps, objects, one
@@ -17,18 +18,37 @@ OWN_SCHEMAS["redis.redis.opstreelabs.in/v1beta2 Redis"] = json.loads((SCHEMAS / 
 VERSIONS = ("1.30", "1.37")  # the oldest with a pause as preStop on by default, the newest
 
 
+@pytest.fixture(scope="module")
+def jsonschema() -> ModuleType:
+    """The package, imported by whichever process runs these tests: it compiles a grammar of URLs for seconds."""
+    return import_module("jsonschema")
+
+
+@pytest.fixture(scope="module")
+def kubernetes_validate(jsonschema: ModuleType) -> ModuleType:
+    return import_module("kubernetes_validate")
+
+
+@cache
+def check(text: str, version: str) -> None:
+    """Check an object in JSON against its schema, once for all overlays that share it. Raises ValidationError."""
+    item = json.loads(text)
+    own = OWN_SCHEMAS.get(f"{item['apiVersion']} {item['kind']}")
+    if own is not None:
+        import_module("jsonschema").validate(item, own)
+    else:
+        import_module("kubernetes_validate").validate(item, version, strict=True)
+
+
 @pytest.mark.parametrize(
     ("overlay", "version"), [("production", VERSIONS[0]), *((overlay, VERSIONS[-1]) for overlay in OVERLAYS)]
 )
 def test_every_object_fits_its_schema(overlay: str, version: str):
     custom = set()
     for item in objects(overlay):
-        name = f"{item['apiVersion']} {item['kind']}"
-        if name in OWN_SCHEMAS:
-            jsonschema.validate(item, OWN_SCHEMAS[name])
+        check(json.dumps(item), version)
+        if f"{item['apiVersion']} {item['kind']}" in OWN_SCHEMAS:
             custom.add(item["kind"])
-        else:
-            kubernetes_validate.validate(item, version, strict=True)
     of_operators = {"Redis", "ScaledObject", "TriggerAuthentication", "ServiceMonitor", "PrometheusRule"}
     assert custom == (set() if overlay == "small" else of_operators)
 
@@ -49,7 +69,7 @@ def pod_of_redis(redis: dict) -> tuple[dict, dict]:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_what_the_redis_operator_passes_on_is_kubernetes(version: str):
     for item in pod_of_redis(one("production", "Redis", "redis")):
-        kubernetes_validate.validate(item, version, strict=True)
+        check(json.dumps(item), version)
 
 
 def test_the_operators_redis_is_the_one_that_is_meant():
@@ -70,7 +90,7 @@ def test_the_operators_redis_is_the_one_that_is_meant():
     assert pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] is False
 
 
-def test_the_schemas_would_see_a_mistake():
+def test_the_schemas_would_see_a_mistake(jsonschema: ModuleType, kubernetes_validate: ModuleType):
     scaled = json.loads(json.dumps(one("production", "ScaledObject", "worker")))
     scaled["spec"]["minReplicas"] = 1
     with pytest.raises(jsonschema.ValidationError):

@@ -121,14 +121,14 @@ def test_all_bodies_under_way_share_one_budget() -> None:
         until(lambda: served.client.post("/v1/jobs", **archive).json()["code"] == "invalid_archive")
 
 
-HOSTILE_JSON = {
-    "lists in lists": b'{"image": ' + b"[" * 20_000_000,
-    "empty strings": b'{"images": [' + b'"",' * 7_000_000 + b'""]}',
-    "numbers": b'{"images": [' + b"0," * 10_000_000 + b"0]}",
-    "fields": b"{" + b",".join(b'"%d":0' % number for number in range(2_000_000)) + b"}",
-    "an option of lists": b'{"image": "aGk=", "max_faces": [' + b"[]," * 7_000_000 + b"[]]}",
-    "the same field again": b"{" + b'"image":"aGk=",' * 1_300_000 + b'"image":"aGk="}',
-}
+def hostile_json() -> Iterator[tuple[str, bytes]]:
+    """Yield bodies of some 20 MB and what is hostile about each, one at a time."""
+    yield "lists in lists", b'{"image": ' + b"[" * 20_000_000
+    yield "empty strings", b'{"images": [' + b'"",' * 7_000_000 + b'""]}'
+    yield "numbers", b'{"images": [' + b"0," * 10_000_000 + b"0]}"
+    yield "fields", b"{" + b",".join(b'"%d":0' % number for number in range(2_000_000)) + b"}"
+    yield "an option of lists", b'{"image": "aGk=", "max_faces": [' + b"[]," * 7_000_000 + b"[]]}"
+    yield "the same field again", b"{" + b'"image":"aGk=",' * 1_300_000 + b'"image":"aGk="}'
 
 
 def test_no_json_makes_much_of_little() -> None:
@@ -136,7 +136,7 @@ def test_no_json_makes_much_of_little() -> None:
         json_type = {"Content-Type": "application/json"}
         client.post("/v1/faces", content=json.dumps({"image": b64(bytes(3 * MIB))}), headers=json_type)
         before = resident(pid)
-        for name, body in HOSTILE_JSON.items():
+        for name, body in hostile_json():
             answer = client.post("/v1/faces", content=body, headers=json_type)
             assert answer.status_code in (400, 413, 422, 503), name
             small = client.put("/v1/collections/c", content=body, headers=json_type)
