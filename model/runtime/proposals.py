@@ -16,6 +16,7 @@ import numpy as np
 
 from model import boxes as boxes_
 from model.boxes import Array, Indices
+from model.halvings import halve
 from model.structures import Proposals
 from model.warps import Image
 
@@ -182,7 +183,7 @@ def pyramid(image: Image, min_size: float | None, index: int = 0) -> Iterator[Le
         sides = current.shape[:2]
         if max(sides) <= SIZES[0] * 1.5 or min(sides) < SIZES[0] / 2:
             return
-        current = _halve(current)
+        current = halve(current)
         scale = scale / 2
 
 
@@ -193,19 +194,12 @@ def _shrink(image: Image, scale: float) -> Image:
     14 ms this way (docs/log.md, 'large photos').
     """
     while scale <= 0.5:
-        image = _halve(image)
+        image = halve(image)
         scale = scale * 2
     size = max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1)
     if scale == 1:
         return image
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-
-
-def _halve(image: Image) -> Image:
-    """Means of 2 × 2 pixels; an odd last row or column is left out."""
-    height, width = (max(side // 2, 1) for side in image.shape[:2])
-    even = image[: 2 * height, : 2 * width]
-    return np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _tiles(level: Image, scale: float, index: int) -> Iterator[Level]:

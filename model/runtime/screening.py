@@ -14,6 +14,7 @@ import numpy as np
 from model import boxes as boxes_
 from model import warps
 from model.boxes import Array, Indices
+from model.halvings import Halvings
 from model.runtime.detections import Detections
 from model.structures import Instances, Proposals
 from model.warps import Image
@@ -65,11 +66,13 @@ class Regions(Instances):
 def screened(screen: Screen, images: Sequence[Image], proposals: Proposals) -> Regions:
     """Return the proposals that may be faces, each where its face lies and turned upright, one a face."""
     regions = Regions.of_proposals(proposals)
+    halvings = [Halvings(image) for image in images]
     for least in (FIRST_SCORE, SECOND_SCORE):
         if not len(regions):
             break
         matrices = warps.region_matrices(regions.boxes, SIZE, regions.turns)
-        scores, placements = screen(warps.crop(images, regions.image_index, matrices, SIZE))
+        crops = [halvings[i].crop(m, SIZE) for i, m in zip(regions.image_index.tolist(), matrices, strict=True)]
+        scores, placements = screen(np.stack(crops))
         placed = regions.moved(placements)
         likelihood = scores * regions.scores
         likely = (likelihood >= least) & np.isfinite(placed.boxes).all(axis=1)
