@@ -9,7 +9,6 @@ from model import warps
 from model.boxes import Array
 from model.warps import Image
 
-
 LEAST_SHRINK = 2.0
 """Least shrinking that is left to the average by area. Of 9,196 proposals on 308 validation photos the screening score
 moves by 0.0013 (mean) and at most 0.27; with 1 by 0.0035 and 0.52, with 3, at more cost, by 0.0003 and 0.18."""
