@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from service.client import calls
 from service.client.call import Answer, Call, seconds_until_retry, unreachable
+from service.client.certificates import trusted_certificates
 from service.client.endpoints import AsyncSender, BlockingSender, Endpoint, Listing, PhotosEndpoint
 from service.client.errors import FaceError
 from service.client.photos import Photo, Photos, Probe
@@ -31,8 +32,9 @@ __all__ = ["AsyncClient", "Client", "FaceError", "Photo", "Photos", "Probe", "Te
 URL = "http://127.0.0.1:8000"
 TIMEOUT = 60.0
 RETRIES = 6
+FIRST_POLL_SECONDS = 0.03
 POLL_SECONDS = 0.5
-"""Seconds between two looks at a job that is waited for."""
+"""Seconds between two looks at a job that is waited for: between the first two, doubled up to the most."""
 
 
 class Methods:
@@ -100,7 +102,7 @@ class Client(Methods, BlockingSender):
         self._key = key
         self._retries = retries
         self._timeout = timeout
-        self._http = http or httpx.Client()
+        self._http = http or httpx.Client(verify=trusted_certificates())
         self._owns_http = http is None
 
     @override
@@ -121,10 +123,12 @@ class Client(Methods, BlockingSender):
     def wait_for_job(self, job_id: str, timeout: float | None = None) -> JobResponse:
         """Wait until a job is done and return it with all its results. Raises TimeoutError after `timeout` seconds."""
         end = None if timeout is None else time.monotonic() + timeout
+        pause = FIRST_POLL_SECONDS
         while (job := self.job(job_id, limit=0)).status != "done":
             if end is not None and time.monotonic() > end:
                 raise TimeoutError(f"the job is not done after {timeout:g} seconds: {job.done} of {job.total} photos")
-            time.sleep(POLL_SECONDS)
+            time.sleep(pause)
+            pause = min(2 * pause, POLL_SECONDS)
         job = self.job(job_id, limit=calls.JOB_RESULTS_AT_ONCE)
         while len(job.results) < job.total:
             part = self.job(job_id, start=len(job.results), limit=calls.JOB_RESULTS_AT_ONCE).results
@@ -174,7 +178,7 @@ class AsyncClient(Methods, AsyncSender):
         self._key = key
         self._retries = retries
         self._timeout = timeout
-        self._http = http or httpx.AsyncClient()
+        self._http = http or httpx.AsyncClient(verify=trusted_certificates())
         self._owns_http = http is None
 
     @override
@@ -195,8 +199,10 @@ class AsyncClient(Methods, AsyncSender):
     async def wait_for_job(self, job_id: str, timeout: float | None = None) -> JobResponse:
         """Wait until a job is done and return it with all its results. Raises TimeoutError after `timeout` seconds."""
         async with asyncio.timeout(timeout):
+            pause = FIRST_POLL_SECONDS
             while (job := await self.job(job_id, limit=0)).status != "done":
-                await asyncio.sleep(POLL_SECONDS)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, POLL_SECONDS)
         job = await self.job(job_id, limit=calls.JOB_RESULTS_AT_ONCE)
         while len(job.results) < job.total:
             part = (await self.job(job_id, start=len(job.results), limit=calls.JOB_RESULTS_AT_ONCE)).results
