@@ -1,5 +1,6 @@
 """A real server on a real port, with its broker in reach."""
 
+import asyncio
 import base64
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
+import uvicorn
 
 from service.commands.serve import http_server
 from service.config import Settings
@@ -32,18 +34,27 @@ class Served:
     metrics: Metrics
 
 
+class PromptServer(uvicorn.Server):
+    """Looks every 10 ms whether it is to end: the 100 ms of uvicorn's, for hundreds of servers, are half a minute."""
+
+    async def main_loop(self) -> None:
+        """Run until the server is told to end."""
+        while not await self.on_tick(0):
+            await asyncio.sleep(0.01)
+
+
 @contextmanager
 def serve(settings: Settings) -> Iterator[Served]:
     """The API on a free port, without a worker."""
     broker = LocalQueue(settings.queue_size, settings.queue_bytes)
     metrics = Metrics()
     listening = socket.create_server(("127.0.0.1", 0))
-    server = http_server(settings, broker, metrics)
+    server = PromptServer(http_server(settings, broker, metrics).config)
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     try:
-        with httpx.Client(base_url=url, timeout=60) as client:
+        with httpx.Client(base_url=url, timeout=60, verify=False) as client:  # spares reading certificates: 40 ms
             until(lambda: server.started)
             yield Served(url, client, broker, metrics)
     finally:
@@ -67,7 +78,7 @@ def until_ready(process: subprocess.Popen[str], url: str, path: str = "/readyz")
         assert process.poll() is None, process.stderr and process.stderr.read()
         assert time.monotonic() < end, f"{url} was never ready"
         try:
-            if httpx.get(f"{url}{path}", timeout=5).status_code == 200:
+            if httpx.get(f"{url}{path}", timeout=5, verify=False).status_code == 200:
                 return
         except httpx.TransportError:
             pass
@@ -84,7 +95,7 @@ def answering(
 
     def work() -> None:
         while not stop.is_set():
-            for request in broker.claim(4, 0.05):
+            for request in broker.claim(4, 0.02):
                 seen.append(request)
                 broker.finish([answer(request)])
 

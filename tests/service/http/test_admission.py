@@ -40,12 +40,13 @@ WRONG_KEY = (404, '"code":10')
 """The same where the key is a part of CompreFace's path, which is never without one."""
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, api_keys="on", compat=("compreface", "rekognition"))
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    data = tmp_path_factory.mktemp("admission")
+    return Settings(data_dir=data, api_keys="on", compat=("compreface", "rekognition"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def served(settings: Settings) -> Iterator[Served]:
     with serve(settings) as running:
         yield running
@@ -165,10 +166,10 @@ def test_callers_without_a_key_cost_no_memory(tmp_path: Path) -> None:
             assert status(connection) == 200
 
 
-def test_keys_are_checked_while_the_gallery_hangs(served: Served, settings: Settings, tmp_path: Path) -> None:
+def test_keys_are_checked_while_the_gallery_hangs(served: Served, settings: Settings) -> None:
     bearer = {"Authorization": f"Bearer {key(settings, 'admin')}"}
     assert served.client.put("/v1/collections/c", headers=bearer).status_code in (201, 503)
-    locked = sqlite3.connect(tmp_path / "gallery.db", isolation_level=None)
+    locked = sqlite3.connect(settings.data_dir / "gallery.db", isolation_level=None)
     locked.execute("BEGIN EXCLUSIVE")
     try:
         held = []

@@ -42,7 +42,7 @@ def test_deadline_and_full_queue(tiny_png: bytes) -> None:
     with serve(Settings(timeout=1, queue_size=2)) as served:
         stuck(served)
         answers: list[httpx.Response] = []
-        post = lambda: answers.append(httpx.post(f"{served.url}/v1/faces", content=tiny_png, timeout=20))  # noqa: E731
+        post = lambda: answers.append(served.client.post("/v1/faces", content=tiny_png))  # noqa: E731
         crowd = [threading.Thread(target=post) for _ in range(2)]
         for thread in crowd:
             thread.start()

@@ -117,10 +117,15 @@ def test_many_who_read_nothing_cost_little_memory() -> None:
 # -- keys -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def locked(tmp_path: Path) -> Iterator[tuple[Served, str]]:
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("locked")
+
+
+@pytest.fixture(scope="module")
+def locked(data: Path) -> Iterator[tuple[Served, str]]:
     """A server with keys on, and an admin's token."""
-    settings = Settings(data_dir=tmp_path, api_keys="on")
+    settings = Settings(data_dir=data, api_keys="on")
     with open_keys(settings) as ring:
         token = ring.create("test", ["admin"])[1]
     with serve(settings) as served:
@@ -183,7 +188,7 @@ def test_of_two_keys_a_wrong_one_lets_nobody_in(locked: tuple[Served, str]) -> N
 
 
 def test_tokens_are_neither_logged_nor_told(
-    locked: tuple[Served, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    locked: tuple[Served, str], data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     served, token = locked
     caplog.set_level(logging.DEBUG)
@@ -193,7 +198,7 @@ def test_tokens_are_neither_logged_nor_told(
             answer = served.client.get(path, headers={"Authorization": f"Bearer {sent}"})
             assert sent not in answer.text + str(answer.headers)
     ours = [vars(record) for record in caplog.records if record.name.startswith(("service", "uvicorn", "asyncio"))]
-    stored = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    stored = b"".join(path.read_bytes() for path in data.rglob("*") if path.is_file())
     for secret in (token.split("_", 2)[2], wrong.split("_", 2)[2]):
         assert secret not in repr(ours)
         assert secret.encode() not in stored

@@ -35,6 +35,13 @@ def served(settings: Settings) -> Iterator[Served]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def comparing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The API for what stores nothing."""
+    with people_served(Settings(data_dir=tmp_path_factory.mktemp("comparing"))) as running:
+        yield running
+
+
 def enrol(client: httpx.Client, subject: str, *photos: bytes, **asked: object) -> httpx.Response:
     url = f"/v1/collections/staff/subjects/{subject}/media"
     files = [("photo", (f"{i}.png", one, "image/png")) for i, one in enumerate(photos)]
@@ -225,9 +232,8 @@ def test_compare_photos_and_templates(served: Served):
         ({"secret": 1}, 422, "invalid_request"),
     ],
 )
-def test_senseless_comparisons_are_refused(tmp_path: Path, body: dict, status: int, code: str):
-    with people_served(Settings(data_dir=tmp_path)) as served:
-        problem(served.client.post("/v1/compare", json=body), status, code)
+def test_senseless_comparisons_are_refused(comparing: Served, body: dict, status: int, code: str):
+    problem(comparing.client.post("/v1/compare", json=body), status, code)
 
 
 def test_listings_go_over_everything_once(served: Served):
