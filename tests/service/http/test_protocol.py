@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,21 +24,28 @@ from tests.service.serving import serve, until
 MIB = 1 << 20
 
 
-def test_a_head_of_endless_headers_is_refused_in_little_memory() -> None:
+@pytest.fixture(scope="module")
+def limited() -> Iterator[tuple[str, int]]:
+    """A server in a process of its own that may take 256 MiB more than it has at the start; its URL and pid."""
+    with limited_server(256 * MIB) as server:
+        yield server
+
+
+def test_a_head_of_endless_headers_is_refused_in_little_memory(limited: tuple[str, int]) -> None:
     block = b"".join(b"a%d: b\r\n" % number for number in range(5000))
-    with limited_server(256 * MIB) as (url, pid):
-        before = resident(pid)
-        for start in (b"GET /livez HTTP/1.1\r\n", b"GET /livez HTTP/1.1\r\nx: "):
-            for kind in (block, b"y" * 65536):
-                with connect(url) as connection:
-                    connection.sendall(start)
-                    assert send_until_closed(connection, kind, 100 * MIB) < 20 * MIB
-        with connect(url) as connection:
-            assert send_until_closed(connection, b"GET /" + b"x" * 65536, 100 * MIB) < 20 * MIB
-        assert resident(pid) - before < 50 * MIB
-        with connect(url) as connection:
-            connection.sendall(head("GET /livez"))
-            assert status(connection) == 200
+    url, pid = limited
+    before = resident(pid)
+    for start in (b"GET /livez HTTP/1.1\r\n", b"GET /livez HTTP/1.1\r\nx: "):
+        for kind in (block, b"y" * 65536):
+            with connect(url) as connection:
+                connection.sendall(start)
+                assert send_until_closed(connection, kind, 100 * MIB) < 20 * MIB
+    with connect(url) as connection:
+        assert send_until_closed(connection, b"GET /" + b"x" * 65536, 100 * MIB) < 20 * MIB
+    assert resident(pid) - before < 50 * MIB
+    with connect(url) as connection:
+        connection.sendall(head("GET /livez"))
+        assert status(connection) == 200
 
 
 @pytest.mark.parametrize(("count", "answer"), [(98, 200), (101, 431)])
@@ -114,14 +122,14 @@ def test_connections_beyond_the_limit_are_refused_and_room_is_made_again() -> No
         until(is_served)
 
 
-def test_endless_trailers_are_refused() -> None:
-    with limited_server(256 * MIB) as (url, pid):
-        before = resident(pid)
-        for trailer in (b"x: " + b"y" * 65536, b"".join(b"a%d: b\r\n" % n for n in range(5000))):
-            with connect(url) as connection:
-                connection.sendall(head("POST /livez", Transfer_Encoding="chunked") + b"0\r\n")
-                assert send_until_closed(connection, trailer, 100 * MIB) < 20 * MIB
-        assert resident(pid) - before < 50 * MIB
+def test_endless_trailers_are_refused(limited: tuple[str, int]) -> None:
+    url, pid = limited
+    before = resident(pid)
+    for trailer in (b"x: " + b"y" * 65536, b"".join(b"a%d: b\r\n" % n for n in range(5000))):
+        with connect(url) as connection:
+            connection.sendall(head("POST /livez", Transfer_Encoding="chunked") + b"0\r\n")
+            assert send_until_closed(connection, trailer, 100 * MIB) < 20 * MIB
+    assert resident(pid) - before < 50 * MIB
 
 
 def test_a_refused_body_is_dropped_and_the_connection_goes_on() -> None:
