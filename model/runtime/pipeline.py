@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model import boxes as boxes_
 from model import warps
@@ -171,21 +172,25 @@ class Analyzer:
         """A first pass over the regions that the screening network places, and over more where it finds no face.
 
         Photos without a sure face are searched again among the faint candidates, which the screening network makes
-        cheap, and at last at the proposals as they are: a small network misses faces.
+        cheap, and at last at those proposals as they are that its first look has not ruled out: a small network misses
+        faces.
         """
         if not self.engine.screens:
             return self._look_at_proposals(images, offer.likely)
-        seen = self._look_at_screened(images, offer.likely)
+        seen, possible = self._look_at_screened(images, offer.likely)
         faint = first_of_each_image(without_face(offer.every, seen), FAINT_PER_IMAGE)
-        seen = Detections.cat([seen, self._look_at_screened(images, faint)])
-        return Detections.cat([seen, self._look_at_proposals(images, without_face(offer.likely, seen))])
+        seen = Detections.cat([seen, self._look_at_screened(images, faint)[0]])
+        return Detections.cat([seen, self._look_at_proposals(images, without_face(offer.likely[possible], seen))])
 
-    def _look_at_screened(self, images: Sequence[Image], proposals: Proposals) -> Detections:
-        """A first pass over the regions that the screening network makes of proposals, one of each face."""
-        regions = screened(self.engine.screen, images, proposals)
+    def _look_at_screened(self, images: Sequence[Image], proposals: Proposals) -> tuple[Detections, NDArray[np.bool_]]:
+        """A first pass over the regions that the screening network makes of proposals, one of each face.
+
+        And which of the proposals [K] its first look has not ruled out.
+        """
+        regions, possible = screened(self.engine.screen, images, proposals)
         seen = self.detect(images, regions.image_index, regions.boxes, regions.turns)
         # A region on a part of a face, refined, can score a trifle more than the face, and would take its place.
-        return best_of_each_face(seen, 1, CONTAINED)
+        return best_of_each_face(seen, 1, CONTAINED), possible
 
     def _look_at_proposals(self, images: Sequence[Image], proposals: Proposals) -> Detections:
         """A first pass over the proposals as they are, but not over those that lie in a face that is sure.

@@ -80,8 +80,9 @@ def test_a_poor_proposal_needs_a_better_screening():
         return np.full(len(crops), 0.3, np.float32), np.zeros((len(crops), 4), np.float32)
 
     offered = dataclasses.replace(proposals((0, 0, 40, 40), (50, 50, 90, 90)), scores=np.array([0.9, 0.1]))
-    left = screened(screen, [np.zeros((90, 90, 3), np.uint8)], offered)
+    left, possible = screened(screen, [np.zeros((90, 90, 3), np.uint8)], offered)
     assert left.scores.tolist() == [0.9]
+    assert possible.tolist() == [True, True]
 
 
 def test_what_is_no_face_is_dropped_and_the_rest_seen_again_where_it_lies():
@@ -96,8 +97,9 @@ def test_what_is_no_face_is_dropped_and_the_rest_seen_again_where_it_lies():
 
     image = np.full((200, 300, 3), 200, np.uint8)
     image[:, 150:] = 0
-    left = screened(screen, [image], proposals((20, 20, 60, 60), (220, 20, 260, 60), (40, 100, 100, 160)))
+    left, possible = screened(screen, [image], proposals((20, 20, 60, 60), (220, 20, 260, 60), (40, 100, 100, 160)))
     assert seen == [3, 2]
+    assert possible.tolist() == [True, False, True]
     assert left.turns.tolist() == [10, 10]
     assert sorted(boxes.centres(left.boxes)[:, 0].tolist()) == pytest.approx([48, 82], abs=0.2)
 
@@ -106,13 +108,14 @@ def test_no_proposals_are_no_regions():
     def screen(_: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise AssertionError("there is nothing to look at")
 
-    assert len(screened(screen, [np.zeros((50, 50, 3), np.uint8)], proposals())) == 0
+    left, possible = screened(screen, [np.zeros((50, 50, 3), np.uint8)], proposals())
+    assert len(left) == len(possible) == 0
 
 
 def test_placements_without_extent_are_no_regions():
     odd = np.array([[np.nan, 0, 0, 0], [0, 0, 1000, 0], [0, 0, 0, 0]], np.float32)
     with np.errstate(over="ignore"):
-        left = screened(
+        left, _ = screened(
             lambda crops: (np.ones(len(crops), np.float32), odd[-len(crops) :]),
             [np.zeros((90, 90, 3), np.uint8)],
             proposals((0, 0, 20, 20), (30, 30, 50, 50), (60, 60, 80, 80)),
@@ -154,7 +157,7 @@ def test_the_first_look_is_at_the_screened_regions(drawn_checkpoint: Path, photo
     analyzer = Analyzer(AnalyzerConfig(weights=drawn_checkpoint, engine="torch"))
     assert analyzer.engine.screens
     offered = analyzer.propose(photo)
-    expected = screened(analyzer.engine.screen, [photo], offered)
+    expected, _ = screened(analyzer.engine.screen, [photo], offered)
     looked = analyzer.detect([photo], expected.image_index, expected.boxes, expected.turns)
     faces = best_of_each_face(looked, 1, CONTAINED)
     seen = analyzer.look([photo], Offer(offered, offered))[: len(faces)]
@@ -164,12 +167,13 @@ def test_the_first_look_is_at_the_screened_regions(drawn_checkpoint: Path, photo
     assert len(analyzer.analyze([photo])[0]) > 0
 
 
-def test_a_photo_in_which_screening_finds_no_face_is_looked_at_as_without_it(
-    drawn_checkpoint: Path, tmp_path: Path, photo: np.ndarray
+@pytest.mark.parametrize(("logit", "ruled_out"), [(-3.0, False), (-30.0, True)])
+def test_a_photo_in_which_screening_finds_no_face_is_looked_at_where_none_is_ruled_out(
+    drawn_checkpoint: Path, tmp_path: Path, photo: np.ndarray, logit: float, ruled_out: bool
 ):
     loaded = checkpoint.load(drawn_checkpoint)
     parts = {name: loaded.part(name) for name in ("network", "proposals", "screening")}
-    parts["screening"]["out.bias"][0] = -30
+    parts["screening"]["out.bias"][0] = logit
     checkpoint.save(tmp_path / "strict.safetensors", parts, loaded.config)
     strict = Analyzer(AnalyzerConfig(weights=tmp_path / "strict.safetensors", engine="torch"))
     without = {name: part for name, part in parts.items() if name != "screening"}
@@ -178,7 +182,8 @@ def test_a_photo_in_which_screening_finds_no_face_is_looked_at_as_without_it(
     offered = plain.propose(photo)
     assert len(offered)
     offer = Offer(offered, offered)
-    np.testing.assert_array_equal(strict.look([photo], offer).regions, plain.look([photo], offer).regions)
+    looked_at = strict.look([photo], offer).regions
+    np.testing.assert_array_equal(looked_at, plain.look([photo], offer).regions[: 0 if ruled_out else None])
 
 
 def test_faint_candidates_are_screened_where_no_face_is_sure(drawn_checkpoint: Path, photo: np.ndarray):
