@@ -220,7 +220,7 @@ def test_a_busy_server_is_asked_again_when_it_said(blank: Page, photos: Path):
 
 
 def test_a_late_answer_can_be_asked_for_again(blank: Page, photos: Path):
-    with serve(Settings(timeout=0.3)) as served:
+    with serve(Settings(timeout=1.5)) as served:
         served.broker.announce(WORKER, CARD)  # a worker that is there and takes its time
         blank.open(served.url)
         blank.choose(photos / "astronaut.png")
