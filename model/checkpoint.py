@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save as packed
 from torch import Tensor
 
+from model import shared_heads
 from model.checkpoint_file import FORMAT, SHIPPED, CheckpointError, read_checkpoint_file
 from model.network import AllInOne, NetworkConfig
 
@@ -90,8 +91,9 @@ def network_config(network: AllInOne) -> dict[str, Any]:
 
 
 def inference_state(network: AllInOne) -> dict[str, Tensor]:
-    """The weights that inference needs: all but fc8."""
-    return {name: tensor for name, tensor in network.state_dict().items() if name != "identity.fc8.weight"}
+    """The weights of a checkpoint's part 'network': all but fc8 and the shared heads, a part of their own."""
+    left_out = ("identity.fc8.", f"{shared_heads.PART}.")
+    return {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(left_out)}
 
 
 def build_network(checkpoint: Checkpoint) -> AllInOne:
@@ -105,6 +107,8 @@ def build_network(checkpoint: Checkpoint) -> AllInOne:
         with torch.device("meta"):
             network = AllInOne(NetworkConfig(**fields))
         network.load_state_dict(weights, assign=True)
+        if checkpoint.holds(shared_heads.PART):
+            network.shared_heads = shared_heads.SharedHeads.of_weights(checkpoint.part(shared_heads.PART))
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"weights do not fit their configuration: {error}") from error
     return network.eval()

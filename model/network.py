@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model import mobile
+from model import mobile, shared_heads
 from model.tasks import TASKS
 from model.trunk import Residual, alexnet_stages, normalise, residual_stages
 
@@ -206,6 +206,7 @@ class AllInOne(nn.Module):
         self.pool6: nn.Module = nn.MaxPool2d(3, 2) if alexnet else nn.Identity()
         self.deep_heads = nn.ModuleDict({name: self._deep_head(name) for name in config.deep})
         self.identity = IdentityBranch(config) if config.identity else None
+        self.shared_heads: shared_heads.SharedHeads | None = None
 
     def _local_head(self, name: str) -> nn.Module:
         width = self.config.head_width
@@ -252,6 +253,8 @@ class AllInOne(nn.Module):
         if self.identity is not None and not _IDENTITY.isdisjoint(wanted):
             return 7
         deep = self.config.deep_end - len(self.deep_stages) if set(self.config.deep) & set(wanted) else 0
+        if deep and self.shared_heads is not None:
+            return 7
         return max(deep, 5 if set(self.config.local) & set(wanted) else 0)
 
     def trunk(self, crops: Tensor, depth: int) -> list[Tensor]:
@@ -278,7 +281,18 @@ class AllInOne(nn.Module):
             for stage in self.deep_stages:
                 own = stage(own)
             pooled = F.dropout(self.pool6(own), self.config.dropout, self.training)
-            outputs |= {name: self.deep_heads[name](pooled) for name in deep}
+            outputs |= self._read_twice({name: self.deep_heads[name](pooled) for name in deep}, maps)
         if self.identity is not None and not _IDENTITY.isdisjoint(wanted):
             outputs |= self.identity(maps[6])
         return outputs
+
+    def _read_twice(self, outputs: dict[str, Tensor], maps: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return the deep branches' raw outputs, those that have a second reading mixed with it."""
+        if self.shared_heads is None or self.identity is None:
+            return outputs
+        seen = shared_heads.features(maps[5], self.identity(maps[6])["descriptor"])
+        second = self.shared_heads(seen)
+        return {
+            name: shared_heads.mixed(own, second[name], shared_heads.SHARES[name]) if name in second else own
+            for name, own in outputs.items()
+        }

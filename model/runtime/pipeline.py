@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model import boxes as boxes_
 from model import warps
@@ -42,7 +41,7 @@ from model.runtime.proposals import (
     SelectiveSearchProposer,
     searched_min_size,
 )
-from model.runtime.screening import FAINT_PER_IMAGE, SURE_SCORE, first_of_each_image, screened, without_face
+from model.runtime.screening import SURE_SCORE, doubtful, screened, without_face
 from model.structures import Faces, Proposals
 from model.warps import Image
 
@@ -171,26 +170,17 @@ class Analyzer:
     def look(self, images: Sequence[Image], offer: Offer) -> Detections:
         """A first pass over the regions that the screening network places, and over more where it finds no face.
 
-        Photos without a sure face are searched again among the faint candidates, which the screening network makes
-        cheap, and at last at those proposals as they are that its first look has not ruled out: a small network misses
-        faces.
+        Photos without a sure face are searched again among the candidates as they are, faint ones too, since a small
+        network places some faces beside themselves.
         """
         if not self.engine.screens:
             return self._look_at_proposals(images, offer.likely)
-        seen, possible = self._look_at_screened(images, offer.likely)
-        faint = first_of_each_image(without_face(offer.every, seen), FAINT_PER_IMAGE)
-        seen = Detections.cat([seen, self._look_at_screened(images, faint)[0]])
-        return Detections.cat([seen, self._look_at_proposals(images, without_face(offer.likely[possible], seen))])
-
-    def _look_at_screened(self, images: Sequence[Image], proposals: Proposals) -> tuple[Detections, NDArray[np.bool_]]:
-        """A first pass over the regions that the screening network makes of proposals, one of each face.
-
-        And which of the proposals [K] its first look has not ruled out.
-        """
-        regions, possible = screened(self.engine.screen, images, proposals)
+        regions = screened(self.engine.screen, images, offer.likely)
         seen = self.detect(images, regions.image_index, regions.boxes, regions.turns)
         # A region on a part of a face, refined, can score a trifle more than the face, and would take its place.
-        return best_of_each_face(seen, 1, CONTAINED), possible
+        seen = best_of_each_face(seen, 1, CONTAINED)
+        again = doubtful(self.engine.screen, images, without_face(offer.every, seen))
+        return Detections.cat([seen, self.detect(images, again.image_index, again.boxes)])
 
     def _look_at_proposals(self, images: Sequence[Image], proposals: Proposals) -> Detections:
         """A first pass over the proposals as they are, but not over those that lie in a face that is sure.

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model import boxes as boxes_
 from model import warps
@@ -28,10 +27,6 @@ SECOND_SCORE = 0.15
 """The same of the second look, which sees faces upright and in the middle. Of 1,997 validation faces, two thirds of
 them turned or harmed, 12 fall below it, 8 below 0.1; with 0.15 a photo of a face takes 1.62 crops of the full network,
 with 0.1 1.96 (docs/log.md, 'a screening network that has seen what is offered')."""
-RULED_OUT = 0.0003
-"""The same of the first look below which a proposal is not looked at even where no face is sure. Of 73 validation and
-training photos in which the first regions show no sure face 48 end with one, up to 0.001; at 0.002 two are lost
-(docs/log.md, 'what a photo without a face costs')."""
 OVERLAP = 0.5
 """IoU from which two placed regions are of one face; the better one stays."""
 
@@ -39,6 +34,11 @@ SURE_SCORE = 0.9
 """Score from which a face is sure: proposals that lie in it are not looked at, and its photo is not searched again."""
 FAINT_PER_IMAGE = 64
 """Most candidates that are screened where no face is sure; a large photo of roofs and leaves has hundreds."""
+DOUBTFUL_SCORE = 0.02
+"""Screening score from which a candidate is looked at as it is where no face is sure."""
+DOUBTFUL_PER_IMAGE = 6
+"""Most candidates that are looked at as they are where no face is sure. Of eleven faces missed in 2,524 training photos
+this finds five (docs/log.md, 'a second look at candidates as they are')."""
 
 Screen = Callable[[Image], tuple[Array, Array]]
 """Crops uint8 [K, SIZE, SIZE, 3] → scores [K] and placements [K, 4]: see Engine.screen()."""
@@ -68,27 +68,38 @@ class Regions(Instances):
         return replace(self, boxes=boxes.astype(np.float32), turns=turns.astype(np.float32))
 
 
-def screened(screen: Screen, images: Sequence[Image], proposals: Proposals) -> tuple[Regions, NDArray[np.bool_]]:
-    """Return the proposals that may be faces, each where its face lies and turned upright, one a face.
-
-    And which of the proposals [K] the first look has not ruled out.
-    """
+def screened(screen: Screen, images: Sequence[Image], proposals: Proposals) -> Regions:
+    """Return the proposals that may be faces, each where its face lies and turned upright, one a face."""
     halvings = [Halvings(image) for image in images]
-    regions, likelihood = _looked_at(screen, halvings, Regions.of_proposals(proposals), FIRST_SCORE)
-    return _looked_at(screen, halvings, regions, SECOND_SCORE)[0], likelihood >= RULED_OUT
+    regions = Regions.of_proposals(proposals)
+    for least in (FIRST_SCORE, SECOND_SCORE):
+        scores, placements = _looked_at(screen, halvings, regions)
+        placed = regions.moved(placements)
+        likelihood = scores * regions.scores
+        likely = (likelihood >= least) & np.isfinite(placed.boxes).all(axis=1)
+        regions = one_a_face(placed[likely], likelihood[likely])
+    return regions
 
 
-def _looked_at(screen: Screen, halvings: Sequence[Halvings], regions: Regions, least: float) -> tuple[Regions, Array]:
-    """Return the regions that are likely enough where their faces lie, one a face, and how likely each of [K] is."""
+def doubtful(screen: Screen, images: Sequence[Image], proposals: Proposals) -> Proposals:
+    """Return those of at most FAINT_PER_IMAGE proposals an image that look most like faces, as they are, best first.
+
+    They are for photos in which screened() led to no face: most of the faces lost there were placed beside themselves.
+    """
+    proposals = first_of_each_image(proposals, FAINT_PER_IMAGE)
+    scores, _ = _looked_at(screen, [Halvings(image) for image in images], Regions.of_proposals(proposals))
+    order = np.lexsort((-scores, proposals.image_index))
+    order = order[scores[order] >= DOUBTFUL_SCORE]
+    return first_of_each_image(proposals[order], DOUBTFUL_PER_IMAGE)
+
+
+def _looked_at(screen: Screen, halvings: Sequence[Halvings], regions: Regions) -> tuple[Array, Array]:
+    """Return scores [K] and placements [K, 4] of the screening network for regions of images."""
     if not len(regions):
-        return regions, regions.scores
+        return np.zeros(0, np.float32), np.zeros((0, 4), np.float32)
     matrices = warps.region_matrices(regions.boxes, SIZE, regions.turns)
     crops = [halvings[i].crop(m, SIZE) for i, m in zip(regions.image_index.tolist(), matrices, strict=True)]
-    scores, placements = screen(np.stack(crops))
-    placed = regions.moved(placements)
-    likelihood = scores * regions.scores
-    likely = (likelihood >= least) & np.isfinite(placed.boxes).all(axis=1)
-    return one_a_face(placed[likely], likelihood[likely]), likelihood
+    return screen(np.stack(crops))
 
 
 def one_a_face(regions: Regions, likelihood: Array) -> Regions:

@@ -13,9 +13,11 @@ from model.runtime.detections import CONTAINED, Detections, best_of_each_face
 from model.runtime.pipeline import Analyzer, AnalyzerConfig
 from model.runtime.proposals import Offer
 from model.runtime.screening import (
+    DOUBTFUL_PER_IMAGE,
     FAINT_PER_IMAGE,
     SIZE,
     Regions,
+    doubtful,
     first_of_each_image,
     one_a_face,
     screened,
@@ -80,9 +82,8 @@ def test_a_poor_proposal_needs_a_better_screening():
         return np.full(len(crops), 0.3, np.float32), np.zeros((len(crops), 4), np.float32)
 
     offered = dataclasses.replace(proposals((0, 0, 40, 40), (50, 50, 90, 90)), scores=np.array([0.9, 0.1]))
-    left, possible = screened(screen, [np.zeros((90, 90, 3), np.uint8)], offered)
+    left = screened(screen, [np.zeros((90, 90, 3), np.uint8)], offered)
     assert left.scores.tolist() == [0.9]
-    assert possible.tolist() == [True, True]
 
 
 def test_what_is_no_face_is_dropped_and_the_rest_seen_again_where_it_lies():
@@ -97,9 +98,8 @@ def test_what_is_no_face_is_dropped_and_the_rest_seen_again_where_it_lies():
 
     image = np.full((200, 300, 3), 200, np.uint8)
     image[:, 150:] = 0
-    left, possible = screened(screen, [image], proposals((20, 20, 60, 60), (220, 20, 260, 60), (40, 100, 100, 160)))
+    left = screened(screen, [image], proposals((20, 20, 60, 60), (220, 20, 260, 60), (40, 100, 100, 160)))
     assert seen == [3, 2]
-    assert possible.tolist() == [True, False, True]
     assert left.turns.tolist() == [10, 10]
     assert sorted(boxes.centres(left.boxes)[:, 0].tolist()) == pytest.approx([48, 82], abs=0.2)
 
@@ -108,14 +108,34 @@ def test_no_proposals_are_no_regions():
     def screen(_: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise AssertionError("there is nothing to look at")
 
-    left, possible = screened(screen, [np.zeros((50, 50, 3), np.uint8)], proposals())
-    assert len(left) == len(possible) == 0
+    image = np.zeros((50, 50, 3), np.uint8)
+    assert len(screened(screen, [image], proposals())) == 0
+    assert len(doubtful(screen, [image], proposals())) == 0
+
+
+def test_where_no_face_is_sure_the_most_facelike_candidates_are_looked_at_as_they_are():
+    """Brighter is more like a face, whatever the proposer said; black is none. Placements play no part."""
+
+    def screen(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return crops.mean(axis=(1, 2, 3)) / 255, np.full((len(crops), 4), np.nan, np.float32)
+
+    image = np.zeros((100, 900, 3), np.uint8)
+    levels = [0, 60, 220, 100, 140, 180, 20, 240, 80]
+    for number, level in enumerate(levels):
+        image[:, 100 * number : 100 * (number + 1)] = level
+    offered = proposals(*[(100 * number + 20, 20, 100 * number + 80, 80) for number in range(len(levels))])
+    chosen = doubtful(screen, [image[:, :200], image], dataclasses.replace(offered, image_index=np.full(9, 1)))
+    assert chosen.image_index.tolist() == [1] * DOUBTFUL_PER_IMAGE
+    brightest = sorted(range(len(levels)), key=lambda number: -levels[number])[:DOUBTFUL_PER_IMAGE]
+    np.testing.assert_array_equal(chosen.boxes, offered.boxes[brightest])
+    two = dataclasses.replace(offered[:3], image_index=np.array([0, 0, 1]))
+    assert doubtful(screen, [image, image], two).boxes.tolist() == two.boxes[1:].tolist()
 
 
 def test_placements_without_extent_are_no_regions():
     odd = np.array([[np.nan, 0, 0, 0], [0, 0, 1000, 0], [0, 0, 0, 0]], np.float32)
     with np.errstate(over="ignore"):
-        left, _ = screened(
+        left = screened(
             lambda crops: (np.ones(len(crops), np.float32), odd[-len(crops) :]),
             [np.zeros((90, 90, 3), np.uint8)],
             proposals((0, 0, 20, 20), (30, 30, 50, 50), (60, 60, 80, 80)),
@@ -157,7 +177,7 @@ def test_the_first_look_is_at_the_screened_regions(drawn_checkpoint: Path, photo
     analyzer = Analyzer(AnalyzerConfig(weights=drawn_checkpoint, engine="torch"))
     assert analyzer.engine.screens
     offered = analyzer.propose(photo)
-    expected, _ = screened(analyzer.engine.screen, [photo], offered)
+    expected = screened(analyzer.engine.screen, [photo], offered)
     looked = analyzer.detect([photo], expected.image_index, expected.boxes, expected.turns)
     faces = best_of_each_face(looked, 1, CONTAINED)
     seen = analyzer.look([photo], Offer(offered, offered))[: len(faces)]
@@ -167,32 +187,30 @@ def test_the_first_look_is_at_the_screened_regions(drawn_checkpoint: Path, photo
     assert len(analyzer.analyze([photo])[0]) > 0
 
 
-@pytest.mark.parametrize(("logit", "ruled_out"), [(-3.0, False), (-30.0, True)])
-def test_a_photo_in_which_screening_finds_no_face_is_looked_at_where_none_is_ruled_out(
-    drawn_checkpoint: Path, tmp_path: Path, photo: np.ndarray, logit: float, ruled_out: bool
+@pytest.mark.parametrize(("logit", "looks"), [(-3.0, DOUBTFUL_PER_IMAGE), (-30.0, 0)])
+def test_a_photo_in_which_screening_places_no_face_is_looked_at_as_it_was_offered(
+    drawn_checkpoint: Path, tmp_path: Path, photo: np.ndarray, logit: float, looks: int
 ):
+    """At a logit of -3 nothing is placed, yet all is more like a face than DOUBTFUL_SCORE; at -30 nothing is."""
     loaded = checkpoint.load(drawn_checkpoint)
     parts = {name: loaded.part(name) for name in ("network", "proposals", "screening")}
     parts["screening"]["out.bias"][0] = logit
     checkpoint.save(tmp_path / "strict.safetensors", parts, loaded.config)
     strict = Analyzer(AnalyzerConfig(weights=tmp_path / "strict.safetensors", engine="torch"))
-    without = {name: part for name, part in parts.items() if name != "screening"}
-    checkpoint.save(tmp_path / "without.safetensors", without, loaded.config)
-    plain = Analyzer(AnalyzerConfig(weights=tmp_path / "without.safetensors", engine="torch"))
-    offered = plain.propose(photo)
-    assert len(offered)
-    offer = Offer(offered, offered)
-    looked_at = strict.look([photo], offer).regions
-    np.testing.assert_array_equal(looked_at, plain.look([photo], offer).regions[: 0 if ruled_out else None])
+    offered = strict.propose(photo)[:FAINT_PER_IMAGE]
+    assert len(offered) > DOUBTFUL_PER_IMAGE
+    seen = strict.look([photo], Offer(offered, offered))
+    assert len(seen) == looks
+    assert {tuple(region) for region in seen.regions} <= {tuple(box) for box in offered.boxes}
+    assert (seen.turns == 0).all()
 
 
-def test_faint_candidates_are_screened_where_no_face_is_sure(drawn_checkpoint: Path, photo: np.ndarray):
+def test_faint_candidates_are_looked_at_where_no_face_is_sure(drawn_checkpoint: Path, photo: np.ndarray):
     analyzer = Analyzer(AnalyzerConfig(weights=drawn_checkpoint, engine="torch"))
     offered = analyzer.propose(photo)[:FAINT_PER_IMAGE]
-    nothing = offered[:0]
-    seen = analyzer.look([photo], Offer(nothing, offered))
-    assert len(seen)
-    np.testing.assert_array_equal(seen.regions, analyzer.look([photo], Offer(offered, nothing)).regions[: len(seen)])
+    seen = analyzer.look([photo], Offer(offered[:0], offered))
+    assert 0 < len(seen) <= DOUBTFUL_PER_IMAGE
+    assert {tuple(region) for region in seen.regions} <= {tuple(box) for box in offered.boxes}
 
 
 def test_photos_with_a_sure_face_are_not_searched_again():
