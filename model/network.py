@@ -286,12 +286,17 @@ class AllInOne(nn.Module):
             outputs |= self.identity(maps[6])
         return outputs
 
+    def second_readings(self, maps: Sequence[Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
+        """Maps of all stages → the shared heads' outputs of those of the tasks that they read; {} without them."""
+        if self.shared_heads is None or self.identity is None:
+            return {}
+        seen = shared_heads.features(maps[5], self.identity(maps[6])["descriptor"])
+        second: dict[str, Tensor] = self.shared_heads(seen, wanted)
+        return second
+
     def _read_twice(self, outputs: dict[str, Tensor], maps: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return the deep branches' raw outputs, those that have a second reading mixed with it."""
-        if self.shared_heads is None or self.identity is None:
-            return outputs
-        seen = shared_heads.features(maps[5], self.identity(maps[6])["descriptor"])
-        second = self.shared_heads(seen)
+        second = self.second_readings(maps, outputs)
         return {
             name: shared_heads.mixed(own, second[name], shared_heads.SHARES[name]) if name in second else own
             for name, own in outputs.items()

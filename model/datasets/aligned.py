@@ -43,7 +43,7 @@ class AlignedFaces:
         if matrices is None:
             points = torch.from_numpy(np.stack([s.landmarks for s in self.samples if s.landmarks is not None])).float()
             matrices = geometry.alignment_matrices(points, size, frame).numpy()
-        self._matrices = matrices.astype(np.float64)
+        self.matrices = matrices.astype(np.float64)
         people = sorted({s.subject for s in self.samples if s.subject})
         self._people = {subject: number for number, subject in enumerate(people)}
         self.photos = photos
@@ -59,7 +59,7 @@ class AlignedFaces:
         chosen = rng.choice(len(self.samples), count, p=self._chances)
         crops = []
         for i in chosen:
-            matrix = np.vstack([self._matrices[i], (0, 0, 1)])
+            matrix = np.vstack([self.matrices[i], (0, 0, 1)])
             matrix = jitter_matrix(self.size, rng, 4 * self.jitter, 0.04 * self.jitter, 0.02 * self.jitter) @ matrix
             if rng.random() < 0.5:
                 matrix = mirror_matrix(self.size) @ matrix
@@ -70,7 +70,7 @@ class AlignedFaces:
     def exact(self, indices: Sequence[int]) -> Batch:
         """The named samples' chips, unchanged: what validation sees."""
         chosen = [self.samples[i] for i in indices]
-        crops = [geometry.warp(self.photos[self.samples[i]], self._matrices[i], self.size) for i in indices]
+        crops = [geometry.warp(self.photos[self.samples[i]], self.matrices[i], self.size) for i in indices]
         return {"crops": _stack(crops)} | self._targets(chosen)
 
     def _targets(self, chosen: Sequence[Sample]) -> Batch:

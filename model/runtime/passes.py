@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model import tasks
 from model.network import AllInOne
-from model.runtime.engines.protocol import ATTRIBUTES, DETECT
+from model.runtime.engines.protocol import ATTRIBUTES, CHIP_POSE, DETECT
 
 Pass = Callable[[AllInOne, Tensor], dict[str, Tensor]]
 """From the network and crops uint8 [K, 3, S, S] to outputs [K, …] by name, as model.tasks reads them."""
@@ -25,13 +25,17 @@ def describe(network: AllInOne, chips: Tensor) -> dict[str, Tensor]:
     """Return the DESCRIBE outputs of aligned chips: attributes of the chips, descriptors of chips and mirror images.
 
     A descriptor is the mean of both, each of unit length, at unit length. To the attributes the mirror image brings
-    nothing that validation could tell from chance (docs/log.md, 'attributes without the mirror').
+    nothing that validation could tell from chance (docs/log.md, 'attributes without the mirror'). With shared heads the
+    chips' pose is read too.
     """
     maps = network.trunk(torch.cat([chips, chips.flip(3)]), len(network.stages))
-    attributes = read(network.branches([both.chunk(2)[0] for both in maps], ATTRIBUTES))
+    of_chips = [both.chunk(2)[0] for both in maps]
+    attributes = read(network.branches(of_chips, ATTRIBUTES))
+    second = network.second_readings(of_chips, ("pose",))
     descriptors = network.branches(maps, ("descriptor",))["descriptor"].float()
     chip, mirrored = F.normalize(descriptors).chunk(2)
-    return {**attributes, "descriptor": F.normalize(chip + mirrored)}
+    poses = {CHIP_POSE: second["pose"].float()} if second else {}
+    return {**attributes, "descriptor": F.normalize(chip + mirrored), **poses}
 
 
 def read(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ from model import warps
 from model.boxes import Array, Indices
 from model.checkpoint_file import SHIPPED, CheckpointError, CheckpointFile, read_checkpoint_file, terms_of_use
 from model.identity.age_range import AgeRanges
+from model.runtime.chip_pose import mean_pose
 from model.runtime.detections import (
     CONTAINED,
     Detections,
@@ -32,7 +33,7 @@ from model.runtime.detections import (
     merge_faces,
 )
 from model.runtime.engines import open_engine
-from model.runtime.engines.protocol import DESCRIBE, DETECT
+from model.runtime.engines.protocol import CHIP_POSE, DESCRIBE, DETECT
 from model.runtime.proposals import (
     LIKELY,
     DenseProposer,
@@ -252,12 +253,15 @@ class Analyzer:
             chips = warps.crop(images, faces.image_index, matrices, self._size)
         with _clock(timings, "attributes"):
             outputs = self.engine.describe(chips)
+        pose = faces.pose
+        if CHIP_POSE in outputs:
+            pose = mean_pose(pose, outputs[CHIP_POSE], matrices)
         return Faces(
             faces.boxes,
             faces.scores,
             faces.landmarks,
             faces.visibility,
-            faces.pose,
+            pose,
             outputs["smile"],
             outputs["gender"],
             np.maximum(outputs["age"], 0),

@@ -1,7 +1,7 @@
-"""Train the second readings of age and gender: python -m model.training.train_shared_heads WEIGHTS --out RUN.
+"""Train the second readings of age, gender and pose: python -m model.training.train_shared_heads WEIGHTS --out RUN.
 
 Nothing of the network of WEIGHTS learns, so each training face goes through it once, as its chip is, and the heads
-learn from what is kept of that: minutes instead of hours (model/shared_heads.py).
+learn from what is kept of that in RUN/features.pt: minutes instead of hours (model/shared_heads.py).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -21,8 +22,8 @@ from model.datasets.aligned import AlignedFaces
 from model.datasets.loaders import Batch
 from model.datasets.store import Photos, PhotoStore
 from model.network import AllInOne
-from model.shared_heads import SHARES, SharedHeads
-from model.tasks import TASKS, LossConfig
+from model.shared_heads import POSE_UNIT, SharedHeads
+from model.tasks import LossConfig
 from model.training.fit import FitConfig, begin, fit, run_arguments
 
 CHUNK = 64
@@ -31,7 +32,10 @@ LOSSES = LossConfig(age_lambda=1.0, age_sigma=5.0)
 
 @dataclass(frozen=True)
 class KeptFeatures:
-    """What the heads read of N faces, [N, width], and their labels [N] by task: NaN where people gave none."""
+    """What the heads read of N faces, [N, width], and their labels: NaN where there is none.
+
+    Those are `age` and `female` [N] and `pose` [N, 3], roll, pitch and yaw in degrees, the roll as the chip shows it.
+    """
 
     values: Tensor
     labels: dict[str, Tensor]
@@ -51,9 +55,12 @@ def keep_features(network: AllInOne, samples: Sequence[Sample], photos: Photos) 
         chips = faces.exact(range(start, min(start + CHUNK, len(faces.samples))))["crops"]
         maps = network.trunk(chips.float().contiguous(memory_format=torch.channels_last), 7)
         rows.append(shared_heads.features(maps[5], network.branches(maps, ("descriptor",))["descriptor"]))
-    names = [TASKS[name].label for name in SHARES]
-    labels = {name: torch.tensor([getattr(s, name) for s in faces.samples], dtype=torch.float32) for name in names}
-    return KeptFeatures(torch.cat(rows), labels)
+    labels = {name: np.array([getattr(s, name) for s in faces.samples], np.float32) for name in ("age", "female")}
+    poses = np.stack([np.full(3, np.nan) if s.pose is None else s.pose for s in faces.samples])
+    turns = np.rad2deg(np.arctan2(faces.matrices[:, 1, 0], faces.matrices[:, 0, 0]))
+    poses[:, 0] = (poses[:, 0] + turns + 180) % 360 - 180
+    tensors = {name: torch.from_numpy(values) for name, values in (labels | {"pose": poses.astype(np.float32)}).items()}
+    return KeptFeatures(torch.cat(rows), tensors)
 
 
 def new_heads(network: AllInOne, seen: KeptFeatures) -> SharedHeads:
@@ -70,8 +77,12 @@ def new_heads(network: AllInOne, seen: KeptFeatures) -> SharedHeads:
 
 
 def head_losses(heads: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """Losses of the second readings by task."""
-    return tasks.losses(heads(batch["features"]), batch, LOSSES)
+    """Losses of the second readings by task; of the pose smooth L1, in units of POSE_UNIT."""
+    outputs = heads(batch["features"])
+    known = ~batch["pose"].isnan().any(dim=1)
+    pose = F.smooth_l1_loss(outputs["pose"][known] / POSE_UNIT, batch["pose"][known] / POSE_UNIT, beta=0.1)
+    readings = {name: outputs[name] for name in ("age", "gender")}
+    return tasks.losses(readings, batch, LOSSES) | {"pose": pose.nan_to_num()}
 
 
 def main() -> None:
@@ -81,9 +92,13 @@ def main() -> None:
     arguments = parser.parse_args()
     config = begin(arguments)
     network = checkpoint.build_network(checkpoint.load(arguments.weights))
-    faces, empty = mixture.photos()
-    train = [s for s in faces if s.split == "train" and s.source != "helen"]
-    seen = keep_features(network, train, PhotoStore(faces + empty))
+    path = arguments.out / "features.pt"
+    if not path.is_file():
+        faces, empty = mixture.photos()
+        seen = keep_features(network, [s for s in faces if s.split == "train"], PhotoStore(faces + empty))
+        torch.save(seen.labels | {"values": seen.values}, path)
+    kept = torch.load(path, weights_only=True)
+    seen = KeptFeatures(kept.pop("values"), kept)
     fit(new_heads(network, seen), shared_heads.PART, seen.batch, head_losses, arguments.out, config)
 
 

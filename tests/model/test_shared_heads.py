@@ -1,4 +1,4 @@
-"""Second readings of age and gender: how they are mixed in, what they leave alone, what a checkpoint says of them."""
+"""Second readings of age, gender and pose: how they are mixed in, what they leave alone, what a checkpoint holds."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -45,10 +45,14 @@ def test_age_and_gender_are_the_mean_of_both_readings_and_the_rest_stays(crops: 
         alone = network(crops)
         maps = network.trunk(crops, 7)
         second = heads(features(maps[5], alone["descriptor"]))
+        assert network.second_readings(maps, ("pose",)) == {}
         network.shared_heads = heads
         both = network(crops)
         asked_alone = network(crops, ["age"])
-    assert set(second) == set(SHARES)
+        pose = network.second_readings(maps, ("pose",))
+    assert set(second) == {*SHARES, "pose"}
+    torch.testing.assert_close(pose, {"pose": second["pose"]})
+    assert second["pose"].shape == (3, 3)
     for name, share in SHARES.items():
         expected = (1 - share) * alone[name].softmax(1) + share * second[name].softmax(1)
         torch.testing.assert_close(both[name].softmax(1), expected, atol=1e-5, rtol=0)

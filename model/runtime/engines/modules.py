@@ -11,7 +11,7 @@ from model import checkpoint
 from model.network import AllInOne
 from model.proposal_network import ProposalNetwork
 from model.runtime import passes
-from model.runtime.engines.protocol import DESCRIBE, DETECT
+from model.runtime.engines.protocol import CHIP_POSE, DESCRIBE, DETECT
 from model.runtime.engines.pytorch import load_proposer, load_screening
 from model.runtime.screening import SIZE
 from model.screening_network import ScreeningNetwork, read_screening
@@ -68,7 +68,8 @@ def inference_modules(loaded: checkpoint.Checkpoint) -> Iterator[tuple[str, Read
     """Yield the name, module and an example input of each model of a checkpoint."""
     network = checkpoint.build_network(loaded)
     size = network.config.input_size
-    for name, which, outputs in (("detect", passes.detect, DETECT), ("describe", passes.describe, DESCRIBE)):
+    described = (*DESCRIBE, CHIP_POSE) if network.shared_heads is not None else DESCRIBE
+    for name, which, outputs in (("detect", passes.detect, DETECT), ("describe", passes.describe, described)):
         yield name, CropReader(network, which, outputs).eval(), torch.zeros(2, size, size, 3, dtype=torch.uint8)
     if loaded.holds("proposals"):
         yield "propose", LevelReader(load_proposer(loaded)).eval(), torch.zeros(2, 64, 96, 3, dtype=torch.uint8)

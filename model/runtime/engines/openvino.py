@@ -16,7 +16,7 @@ import numpy as np
 
 from model.boxes import Array
 from model.openvino_package import openvino
-from model.runtime.engines.protocol import DESCRIBE, DETECT, EngineName, Outputs
+from model.runtime.engines.protocol import EngineName, Outputs
 from model.runtime.screening import SIZE
 from model.warps import Image
 
@@ -35,14 +35,12 @@ Compile = Callable[[int], openvino.CompiledModel]
 class CropModel:
     """A model of crops: a single one takes all threads, several are cut into batches that run side by side."""
 
-    def __init__(
-        self, compile_for: Compile, names: Sequence[str], sizes: Sequence[int], size: int, streams: int
-    ) -> None:
-        self.names = names
+    def __init__(self, compile_for: Compile, sizes: Sequence[int], size: int, streams: int) -> None:
         self._sizes = sizes
         self._size = size
         self._single = compile_for(1).create_infer_request()
         model = compile_for(streams)
+        self.names = [output.any_name for output in model.outputs]
         self._requests = [model.create_infer_request() for _ in range(streams)]
 
     def __call__(self, crops: Image) -> Outputs:
@@ -79,14 +77,14 @@ class OpenVinoEngine:
         compiled = partial(_compiled, openvino.Core(), number_format, threads)
         streams = SIDE_BY_SIDE if (threads or os.cpu_count() or 1) >= SIDE_BY_SIDE else 1
 
-        def crop_model(name: str, names: Sequence[str], sizes: Sequence[int], side: int) -> CropModel:
-            return CropModel(partial(compiled, folder / f"{name}.xml"), names, sizes, side, streams)
+        def crop_model(name: str, sizes: Sequence[int], side: int) -> CropModel:
+            return CropModel(partial(compiled, folder / f"{name}.xml"), sizes, side, streams)
 
-        self._detect = crop_model("detect", DETECT, BATCHES, size)
-        self._describe = crop_model("describe", DESCRIBE, BATCHES, size)
+        self._detect = crop_model("detect", BATCHES, size)
+        self._describe = crop_model("describe", BATCHES, size)
         self._screen: CropModel | None = None
         if (folder / "screen.xml").is_file():
-            self._screen = crop_model("screen", ("score", "placement"), SCREEN_BATCHES, SIZE)
+            self._screen = crop_model("screen", SCREEN_BATCHES, SIZE)
         self._propose = compiled(folder / "propose.xml", 1).create_infer_request() if propose else None
 
     @property
@@ -105,7 +103,7 @@ class OpenVinoEngine:
         return self._detect(crops)
 
     def describe(self, chips: Image) -> Outputs:
-        """Return the DESCRIBE outputs of chips uint8 [K, S, S, 3]."""
+        """Return the outputs of the second pass for chips uint8 [K, S, S, 3]."""
         return self._describe(chips)
 
     def propose(self, batches: Sequence[Image]) -> list[Array]:

@@ -14,6 +14,8 @@ ATTRIBUTES = ("smile", "gender", "age")
 """What the second pass reads of an aligned chip alone."""
 DESCRIBE = (*ATTRIBUTES, "descriptor")
 """The outputs of the second pass; the descriptor, of unit length, is that of the chip and its mirror image."""
+CHIP_POSE = "chip_pose"
+"""One more output of the second pass where the checkpoint has shared heads: the pose as the chip shows the face."""
 
 Outputs = dict[str, Array]
 EngineName = Literal["openvino", "torch"]
@@ -47,7 +49,7 @@ class Engine(Protocol):
         """Return the outputs named in DETECT for crops uint8 [K, S, S, 3], one row a crop."""
 
     def describe(self, chips: Image) -> Outputs:
-        """Return the outputs named in DESCRIBE for aligned chips uint8 [K, S, S, 3], one row a chip."""
+        """Return the outputs named in DESCRIBE, and CHIP_POSE where there is one, for chips uint8 [K, S, S, 3]."""
 
     def propose(self, batches: Sequence[Image]) -> list[Array]:
         """Return the proposer's maps [B, 4, H/8, W/8] for each batch uint8 [B, H, W, 3] of levels of one size."""

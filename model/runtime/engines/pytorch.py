@@ -63,7 +63,7 @@ class TorchEngine:
         return self._run(passes.detect, crops)
 
     def describe(self, chips: Image) -> Outputs:
-        """Return the DESCRIBE outputs of chips uint8 [K, S, S, 3]."""
+        """Return the outputs of the second pass for chips uint8 [K, S, S, 3]."""
         return self._run(passes.describe, chips)
 
     def _run(self, which: passes.Pass, crops: Image) -> Outputs:

@@ -1,0 +1,34 @@
+"""The pose of region and chip: the mean of both, across the seam at 180°, whatever the chip turned."""
+
+import numpy as np
+import pytest
+
+from model import landmarks, warps
+from model.boxes import rotations
+from model.runtime.chip_pose import SHARE, mean_pose
+
+
+def turned(roll: float) -> np.ndarray:
+    """The matrix [1, 2, 3] to the chip of a face that lies in its photo turned clockwise by `roll` degrees."""
+    points = (landmarks.CANONICAL[None] - 0.5) * 80 @ rotations(np.array([roll])).transpose(0, 2, 1) + 100
+    return warps.alignment_matrices(points.astype(np.float32), 112, "canonical")
+
+
+@pytest.mark.parametrize("roll", [0.0, 30.0, -75.0, 179.0, -179.0])
+def test_a_chip_s_reading_that_agrees_changes_nothing(roll: float):
+    region = np.array([[roll, 5.0, -20.0]], np.float32)
+    chip = np.array([[0.0, 5.0, -20.0]], np.float32)
+    np.testing.assert_allclose(mean_pose(region, chip, turned(roll)), region, atol=0.5)
+
+
+def test_differences_count_by_their_share_and_rolls_go_the_short_way_round():
+    region = np.array([[178.0, 10.0, -20.0]], np.float32)
+    chip = np.array([[4.0, 20.0, -40.0]], np.float32)
+    expected = np.array([[178 + 4 * SHARE - 360 * (178 + 4 * SHARE > 180), 10 + 10 * SHARE, -20 - 20 * SHARE]])
+    np.testing.assert_allclose(mean_pose(region, chip, turned(178.0)), expected, atol=0.5)
+    np.testing.assert_array_equal(region, [[178.0, 10.0, -20.0]])
+
+
+def test_no_faces_have_no_pose():
+    nothing = np.zeros((0, 3), np.float32)
+    assert mean_pose(nothing, nothing, np.zeros((0, 2, 3))).shape == (0, 3)
