@@ -6,7 +6,7 @@ import numpy as np
 
 from model.boxes import Array
 
-SHARE = 0.5
+SHARE = 0.4
 """What counts of the chip's reading (docs/log.md, 'read twice')."""
 
 

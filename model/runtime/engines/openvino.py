@@ -35,12 +35,14 @@ Compile = Callable[[int], openvino.CompiledModel]
 class CropModel:
     """A model of crops: a single one takes all threads, several are cut into batches that run side by side."""
 
-    def __init__(self, compile_for: Compile, sizes: Sequence[int], size: int, streams: int) -> None:
+    def __init__(
+        self, compile_for: Compile, names: Sequence[str], sizes: Sequence[int], size: int, streams: int
+    ) -> None:
+        self.names = names
         self._sizes = sizes
         self._size = size
         self._single = compile_for(1).create_infer_request()
         model = compile_for(streams)
-        self.names = [output.any_name for output in model.outputs]
         self._requests = [model.create_infer_request() for _ in range(streams)]
 
     def __call__(self, crops: Image) -> Outputs:
@@ -74,11 +76,15 @@ class OpenVinoEngine:
     def __init__(self, folder: Path, size: int, dtype: str, threads: int, *, propose: bool) -> None:
         number_format = "float32" if dtype == "auto" else dtype
         self.precision = {"detection": number_format, "identity": number_format}
-        compiled = partial(_compiled, openvino.Core(), number_format, threads)
+        core = openvino.Core()
+        compiled = partial(_compiled, core, number_format, threads)
         streams = SIDE_BY_SIDE if (threads or os.cpu_count() or 1) >= SIDE_BY_SIDE else 1
 
         def crop_model(name: str, sizes: Sequence[int], side: int) -> CropModel:
-            return CropModel(partial(compiled, folder / f"{name}.xml"), sizes, side, streams)
+            path = folder / f"{name}.xml"
+            # A compiled model can add names of its own to these.
+            names = [output.any_name for output in core.read_model(path).outputs]
+            return CropModel(partial(compiled, path), names, sizes, side, streams)
 
         self._detect = crop_model("detect", BATCHES, size)
         self._describe = crop_model("describe", BATCHES, size)
