@@ -2,7 +2,8 @@
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -67,6 +68,17 @@ class Page:
     def devtools(self, command: str, **parameters: Any) -> dict[str, Any]:
         """One command of Chromium's own protocol."""
         return self.driver.execute_cdp_cmd(command, parameters)
+
+    @contextmanager
+    def slow_network(self, milliseconds: float) -> Iterator[None]:
+        """Delay every request by so much."""
+        unlimited = {"offline": False, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.devtools("Network.enable")
+        self.devtools("Network.emulateNetworkConditions", latency=milliseconds, **unlimited)
+        try:
+            yield
+        finally:
+            self.devtools("Network.emulateNetworkConditions", latency=0, **unlimited)
 
     def resize(self, width: int, height: int) -> None:
         """Make the window so large; narrow ones are phones."""
