@@ -30,8 +30,9 @@ with 0.1 1.96 (docs/log.md, 'a screening network that has seen what is offered')
 OVERLAP = 0.5
 """IoU from which two placed regions are of one face; the better one stays."""
 
-SURE_SCORE = 0.9
-"""Score from which a face is sure: proposals that lie in it are not looked at, and its photo is not searched again."""
+SURE_SCORE = 0.98
+"""Score from which a face is sure, by default also that from which it is reported: proposals that lie in it are not
+looked at, and its photo is not searched again."""
 FAINT_PER_IMAGE = 64
 """Most candidates that are screened where no face is sure; a large photo of roofs and leaves has hundreds."""
 DOUBTFUL_SCORE = 0.02

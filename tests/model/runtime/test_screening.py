@@ -219,7 +219,7 @@ def test_photos_with_a_sure_face_are_not_searched_again():
     sure = Detections(
         np.array([0, 1]),
         np.zeros((2, 4), np.float32),
-        np.array([0.95, 0.89], np.float32),
+        np.array([0.985, 0.97], np.float32),
         *(np.zeros((2, *part.shape[1:]), np.float32) for part in (none.landmarks, none.visibility, none.pose)),
         *(np.zeros((2, *part.shape[1:]), np.float32) for part in (none.regions, none.turns)),
     )
