@@ -42,7 +42,7 @@ from model.runtime.proposals import (
     SelectiveSearchProposer,
     searched_min_size,
 )
-from model.runtime.screening import SURE_SCORE, doubtful, screened, without_face
+from model.runtime.screening import FACELIKE_SCORE, SURE_SCORE, beside_faces, doubtful, screened, without_face
 from model.structures import Faces, Proposals
 from model.warps import Image
 
@@ -171,16 +171,19 @@ class Analyzer:
     def look(self, images: Sequence[Image], offer: Offer) -> Detections:
         """A first pass over the regions that the screening network places, and over more where it finds no face.
 
-        Photos without a sure face are searched again among the candidates as they are, faint ones too, since a small
-        network places some faces beside themselves.
+        Photos without a sure face, or with something like a face beside the sure ones, are searched again among the
+        candidates as they are, faint ones too, since a small network places some faces beside themselves.
         """
         if not self.engine.screens:
             return self._look_at_proposals(images, offer.likely)
-        regions = screened(self.engine.screen, images, offer.likely)
+        regions, scores = screened(self.engine.screen, images, offer.likely)
         seen = self.detect(images, regions.image_index, regions.boxes, regions.turns)
         # A region on a part of a face, refined, can score a trifle more than the face, and would take its place.
         seen = best_of_each_face(seen, 1, CONTAINED)
-        again = doubtful(self.engine.screen, images, without_face(offer.every, seen))
+        facelike = beside_faces(offer.likely[scores >= FACELIKE_SCORE], seen[seen.scores >= SURE_SCORE])
+        doubted = [*without_face(offer.every, seen).image_index, *facelike.image_index]
+        again = self._outside_faces(offer.every[np.isin(offer.every.image_index, doubted)], seen, len(images))
+        again = doubtful(self.engine.screen, images, again)
         return Detections.cat([seen, self.detect(images, again.image_index, again.boxes)])
 
     def _look_at_proposals(self, images: Sequence[Image], proposals: Proposals) -> Detections:
@@ -192,11 +195,15 @@ class Analyzer:
         outer = proposals[~inner]
         rest = proposals[inner]
         seen = self.detect(images, outer.image_index, outer.boxes)
-        sure = seen[seen.scores >= SURE_SCORE]
-        rest = Proposals.cat(
-            [mine[~covered(mine.boxes, sure.of(i).boxes)] for i in range(len(images)) for mine in (rest.of(i),)]
-        )
+        rest = self._outside_faces(rest, seen, len(images))
         return Detections.cat([seen, self.detect(images, rest.image_index, rest.boxes)])
+
+    @staticmethod
+    def _outside_faces(proposals: Proposals, seen: Detections, images: int) -> Proposals:
+        """Return the proposals that do not lie in a face that is sure."""
+        sure = seen[seen.scores >= SURE_SCORE]
+        each = [proposals.of(i) for i in range(images)]
+        return Proposals.cat([mine[~covered(mine.boxes, sure.of(i).boxes)] for i, mine in enumerate(each)])
 
     def detect(
         self,

@@ -27,6 +27,11 @@ SECOND_SCORE = 0.15
 """The same of the second look, which sees faces upright and in the middle. Of 1,997 validation faces, two thirds of
 them turned or harmed, 12 fall below it, 8 below 0.1; with 0.15 a photo of a face takes 1.62 crops of the full network,
 with 0.1 1.96 (docs/log.md, 'a screening network that has seen what is offered')."""
+FACELIKE_SCORE = 0.5
+"""Screening score of a proposal beside all sure faces from which its photo is searched again: among several faces one
+that stands on its head is placed wrongly now and then."""
+BESIDE = 0.2
+"""Share of the smaller of two areas from which a proposal does not lie beside a face."""
 OVERLAP = 0.5
 """IoU from which two placed regions are of one face; the better one stays."""
 
@@ -69,17 +74,22 @@ class Regions(Instances):
         return replace(self, boxes=boxes.astype(np.float32), turns=turns.astype(np.float32))
 
 
-def screened(screen: Screen, images: Sequence[Image], proposals: Proposals) -> Regions:
-    """Return the proposals that may be faces, each where its face lies and turned upright, one a face."""
+def screened(screen: Screen, images: Sequence[Image], proposals: Proposals) -> tuple[Regions, Array]:
+    """Return the proposals that may be faces, each where its face lies and turned upright, one a face.
+
+    And the score [K] of each proposal as it is: how much the first look takes it for a face.
+    """
     halvings = [Halvings(image) for image in images]
     regions = Regions.of_proposals(proposals)
+    looks = []
     for least in (FIRST_SCORE, SECOND_SCORE):
         scores, placements = _looked_at(screen, halvings, regions)
+        looks.append(scores)
         placed = regions.moved(placements)
         likelihood = scores * regions.scores
         likely = (likelihood >= least) & np.isfinite(placed.boxes).all(axis=1)
         regions = one_a_face(placed[likely], likelihood[likely])
-    return regions
+    return regions, looks[0]
 
 
 def doubtful(screen: Screen, images: Sequence[Image], proposals: Proposals) -> Proposals:
@@ -110,6 +120,19 @@ def one_a_face(regions: Regions, likelihood: Array) -> Regions:
         mine = np.flatnonzero(regions.image_index == index)
         kept.append(mine[boxes_.suppress(regions.boxes[mine], likelihood[mine], OVERLAP)[0]])
     return regions[np.concatenate(kept)]
+
+
+def beside_faces(proposals: Proposals, sure: Detections) -> Proposals:
+    """Return the proposals that lie beside the sure faces of their images and are at least half as large as one.
+
+    Much smaller ones are background as a rule, and to search a large photo again for each takes time.
+    """
+    same = proposals.image_index[:, None] == sure.image_index[None]
+    shared = boxes_.intersection(proposals.boxes, sure.boxes)
+    areas = boxes_.area(proposals.boxes)[:, None]
+    of_faces = boxes_.area(sure.boxes)[None]
+    apart = ~(same & (shared > BESIDE * np.minimum(areas, of_faces))).any(axis=1)
+    return proposals[apart & (same & (areas >= of_faces / 4)).any(axis=1)]
 
 
 def without_face(proposals: Proposals, seen: Detections) -> Proposals:

@@ -17,6 +17,7 @@ from model.runtime.screening import (
     FAINT_PER_IMAGE,
     SIZE,
     Regions,
+    beside_faces,
     doubtful,
     first_of_each_image,
     one_a_face,
@@ -82,8 +83,9 @@ def test_a_poor_proposal_needs_a_better_screening():
         return np.full(len(crops), 0.3, np.float32), np.zeros((len(crops), 4), np.float32)
 
     offered = dataclasses.replace(proposals((0, 0, 40, 40), (50, 50, 90, 90)), scores=np.array([0.9, 0.1]))
-    left = screened(screen, [np.zeros((90, 90, 3), np.uint8)], offered)
+    left, scores = screened(screen, [np.zeros((90, 90, 3), np.uint8)], offered)
     assert left.scores.tolist() == [0.9]
+    np.testing.assert_allclose(scores, [0.3, 0.3])
 
 
 def test_what_is_no_face_is_dropped_and_the_rest_seen_again_where_it_lies():
@@ -98,8 +100,9 @@ def test_what_is_no_face_is_dropped_and_the_rest_seen_again_where_it_lies():
 
     image = np.full((200, 300, 3), 200, np.uint8)
     image[:, 150:] = 0
-    left = screened(screen, [image], proposals((20, 20, 60, 60), (220, 20, 260, 60), (40, 100, 100, 160)))
+    left, scores = screened(screen, [image], proposals((20, 20, 60, 60), (220, 20, 260, 60), (40, 100, 100, 160)))
     assert seen == [3, 2]
+    assert scores.tolist() == [1, 0, 1]
     assert left.turns.tolist() == [10, 10]
     assert sorted(boxes.centres(left.boxes)[:, 0].tolist()) == pytest.approx([48, 82], abs=0.2)
 
@@ -109,7 +112,7 @@ def test_no_proposals_are_no_regions():
         raise AssertionError("there is nothing to look at")
 
     image = np.zeros((50, 50, 3), np.uint8)
-    assert len(screened(screen, [image], proposals())) == 0
+    assert [len(part) for part in screened(screen, [image], proposals())] == [0, 0]
     assert len(doubtful(screen, [image], proposals())) == 0
 
 
@@ -135,7 +138,7 @@ def test_where_no_face_is_sure_the_most_facelike_candidates_are_looked_at_as_the
 def test_placements_without_extent_are_no_regions():
     odd = np.array([[np.nan, 0, 0, 0], [0, 0, 1000, 0], [0, 0, 0, 0]], np.float32)
     with np.errstate(over="ignore"):
-        left = screened(
+        left, _ = screened(
             lambda crops: (np.ones(len(crops), np.float32), odd[-len(crops) :]),
             [np.zeros((90, 90, 3), np.uint8)],
             proposals((0, 0, 20, 20), (30, 30, 50, 50), (60, 60, 80, 80)),
@@ -177,7 +180,7 @@ def test_the_first_look_is_at_the_screened_regions(drawn_checkpoint: Path, photo
     analyzer = Analyzer(AnalyzerConfig(weights=drawn_checkpoint, engine="torch"))
     assert analyzer.engine.screens
     offered = analyzer.propose(photo)
-    expected = screened(analyzer.engine.screen, [photo], offered)
+    expected, _ = screened(analyzer.engine.screen, [photo], offered)
     looked = analyzer.detect([photo], expected.image_index, expected.boxes, expected.turns)
     faces = best_of_each_face(looked, 1, CONTAINED)
     seen = analyzer.look([photo], Offer(offered, offered))[: len(faces)]
@@ -225,6 +228,21 @@ def test_photos_with_a_sure_face_are_not_searched_again():
     )
     assert without_face(proposals, sure).image_index.tolist() == [1, 2]
     assert len(without_face(proposals, none)) == 4
+
+
+def test_what_lies_beside_sure_faces_and_is_about_as_large():
+    none = Detections.none()
+    sure = Detections(
+        np.array([0]),
+        np.array([[100, 100, 200, 200]], np.float32),
+        np.array([0.99], np.float32),
+        *(np.zeros((1, *part.shape[1:]), np.float32) for part in (none.landmarks, none.visibility, none.pose)),
+        *(np.zeros((1, *part.shape[1:]), np.float32) for part in (none.regions, none.turns)),
+    )
+    offered = proposals((210, 100, 300, 190), (150, 100, 260, 210), (300, 300, 330, 330), (20, 20, 400, 400))
+    assert beside_faces(offered, sure).boxes.tolist() == [[210, 100, 300, 190]]
+    elsewhere = dataclasses.replace(offered, image_index=np.full(4, 1))
+    assert len(beside_faces(elsewhere, sure)) == len(beside_faces(offered, none)) == 0
 
 
 def test_the_first_candidates_of_each_image():
