@@ -16,8 +16,9 @@ from model.network import PRESETS, AllInOne
 from model.proposal_network import ProposalNetwork
 from model.runtime.engines import conversion
 from model.runtime.engines.openvino import BATCHES
-from model.runtime.engines.protocol import DESCRIBE, DETECT
+from model.runtime.engines.protocol import CHIP_POSE, DESCRIBE, DETECT
 from model.runtime.pipeline import Analyzer, AnalyzerConfig
+from model.shared_heads import CELLS, PART, SharedHeads
 from model.structures import Faces
 
 pytestmark = pytest.mark.slow  # a conversion takes some five seconds
@@ -70,13 +71,17 @@ def test_identity_is_the_same_in_each_precision(folder: Path):
 def test_every_preset_of_random_weights(preset: str, tmp_path: Path, folder: Path):
     network = AllInOne(PRESETS[preset]).eval()
     parts = {"network": checkpoint.inference_state(network), "proposals": ProposalNetwork().state_dict()}
+    described: tuple[str, ...] = DESCRIBE
+    if preset == "mobile":
+        parts[PART] = SharedHeads(512 + CELLS**2 * network.config.channels[5], network.config.ages).state_dict()
+        described = (*DESCRIBE, CHIP_POSE)
     path = tmp_path / "random.safetensors"
     checkpoint.save(path, parts, {"network": checkpoint.network_config(network), "preset": preset})
     ours, theirs = (Analyzer(configured(path, engine, folder)).engine for engine in ("openvino", "torch"))
     some = crops(3, PRESETS[preset].input_size)
     for found, expected, names in (
         (ours.detect(some), theirs.detect(some), DETECT),
-        (ours.describe(some), theirs.describe(some), DESCRIBE),
+        (ours.describe(some), theirs.describe(some), described),
     ):
         assert set(found) == set(expected) == set(names)
         for name in names:
