@@ -24,7 +24,9 @@ from service.outbound.client import FAILURES, OutboundClient
 from service.outbound.hosts import Refused
 
 ATTEMPTS = 5
-"""Deliveries tried, with 1, 2, 4, … seconds between them."""
+"""Deliveries tried."""
+FIRST_PAUSE = 1.0
+"""Seconds before the second attempt; before each later one twice as many as before the one that it follows."""
 SECONDS = 10.0
 """For one attempt, from the look-up of the host to the status of its answer."""
 SECRET_PREFIX = "whsec_"  # noqa: S105 - it marks secrets, it is none
@@ -40,11 +42,10 @@ class Webhooks:
     Raises ValueError for a secret that is not `whsec_` and base64, or the base64 alone.
     """
 
-    def __init__(self, hosts: Sequence[str], secret: str, metrics: Metrics, pause: float = 1.0) -> None:
+    def __init__(self, hosts: Sequence[str], secret: str, metrics: Metrics) -> None:
         self._client = OutboundClient(hosts, "webhook")
         self._signer = Webhook(check_secret(secret)) if hosts else None
         self._metrics = metrics
-        self._pause = pause
 
     def check(self, url: str) -> None:
         """Check a URL without calling it. Raises InvalidRequest for a host that is not listed."""
@@ -55,7 +56,7 @@ class Webhooks:
         body = json.dumps(event)
         for attempt in range(ATTEMPTS):
             if attempt:
-                await asyncio.sleep(self._pause * 2 ** (attempt - 1))
+                await asyncio.sleep(FIRST_PAUSE * 2 ** (attempt - 1))
             try:
                 status = await self._post(url, body, message_id)
             except Refused:

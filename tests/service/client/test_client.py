@@ -1,10 +1,8 @@
 """The Python client, blocking and asyncio, against the API on a real port; the command line over it."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from service.client.client import AsyncClient, Client, FaceError
 from service.config import Settings
 from service.schemas.identity import NotEnrolled
 from tests.service.gallery.served import MODEL, people_served, photo
+from tests.service.listening import QuietHandler, listening
 from tests.service.serving import Served
 
 ADA, BOB, EVE = 1, 2, 3
@@ -79,7 +78,7 @@ def test_the_same_for_asyncio(served: Served):
     asyncio.run(work())
 
 
-class Busy(BaseHTTPRequestHandler):
+class Busy(QuietHandler):
     """Says 429 twice, then answers; notes when it was asked."""
 
     asked: list[float]
@@ -96,19 +95,12 @@ class Busy(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
-
 
 @pytest.fixture
 def busy() -> Iterator[tuple[str, type[Busy]]]:
     handler = type("Handler", (Busy,), {"asked": []})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", handler
-        server.shutdown()
-        thread.join()
+    with listening(handler) as host:
+        yield f"http://{host}", handler
 
 
 def test_a_busy_server_is_asked_again_when_it_says(busy: tuple[str, type[Busy]]):

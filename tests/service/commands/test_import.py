@@ -1,11 +1,8 @@
 """import: people move here from CompreFace, Amazon Rekognition and folders, stood for by small HTTP servers."""
 
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,19 +10,10 @@ import pytest
 
 from tests.service.commands.running import Done, command
 from tests.service.gallery.served import photo
+from tests.service.listening import QuietHandler, listening
 from tests.service.serving import Served
 
 KEY = "00000000-0000-0000-0000-000000000002"
-
-
-@contextmanager
-def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 @dataclass
@@ -39,7 +27,7 @@ class CompreFace:
 
 @pytest.fixture
 def compreface() -> Iterator[CompreFace]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             path = urlsplit(self.path)
             if self.headers["x-api-key"] != KEY:
@@ -62,12 +50,9 @@ def compreface() -> Iterator[CompreFace]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            """Write nothing."""
-
     service = CompreFace("", {})
-    with listening(Handler) as url:
-        service.url = url
+    with listening(Handler) as host:
+        service.url = f"http://{host}"
         yield service
 
 
@@ -126,7 +111,7 @@ def test_a_folder(people_server: Served, tmp_path: Path) -> None:
 def test_rekognition_has_names_only_and_says_so() -> None:
     pytest.importorskip("boto3")
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             assert self.headers["X-Amz-Target"] == "RekognitionService.ListFaces"
@@ -139,11 +124,8 @@ def test_rekognition_has_names_only_and_says_so() -> None:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *_: object) -> None:
-            """Write nothing."""
-
     account = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
-    with listening(Handler) as url:
-        done = command("import", "rekognition", "staff", "--endpoint-url", url, **account)
+    with listening(Handler) as host:
+        done = command("import", "rekognition", "staff", "--endpoint-url", f"http://{host}", **account)
     assert (done.returncode, done.stdout) == (0, "Ada\n")
     assert "neither photos nor templates" in done.stderr

@@ -6,12 +6,10 @@ import io
 import json
 import re
 import subprocess
-import threading
 import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
@@ -22,8 +20,10 @@ from model.runtime.pipeline import AnalyzerConfig
 from service.config import Settings
 from service.errors import InvalidRequest
 from service.ops.metrics import Metrics
+from service.outbound import webhooks
 from service.outbound.webhooks import Webhooks
 from service.worker.loop import Worker, running
+from tests.service.listening import QuietHandler, listening
 from tests.service.queue.device import Device, photo
 from tests.service.queue.processes import PREFIX, Processes, RedisServer, browser, redis_server, until
 from tests.service.serving import serve
@@ -47,7 +47,7 @@ class Hook:
 def hook() -> Iterator[Hook]:
     seen, answers = list[tuple[dict[str, str], bytes]](), list[int]()
 
-    class Answer(BaseHTTPRequestHandler):
+    class Answer(QuietHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             seen.append((dict(self.headers), body))
@@ -56,17 +56,8 @@ def hook() -> Iterator[Hook]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    host = f"127.0.0.1:{server.server_port}"
-    yield Hook(f"http://{host}/hook?x=1", host, seen, answers)
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening(Answer) as host:
+        yield Hook(f"http://{host}/hook?x=1", host, seen, answers)
 
 
 @pytest.fixture(scope="module", params=["local", pytest.param("redis", marks=pytest.mark.slow)])
@@ -90,7 +81,8 @@ def client(
             processes.stop()
         return
     settings = Settings(jobs_open=2, job_bytes="100kB", job_images_at_once=3, redis_url=None, **hooks)  # type: ignore[arg-type]
-    with serve(settings) as served:
+    with pytest.MonkeyPatch.context() as patch, serve(settings) as served:
+        patch.setattr(webhooks, "FIRST_PAUSE", 0.05)
         device = Device(AnalyzerConfig(weights=weights, engine="torch"))
         with running(Worker(served.broker, device, settings, served.metrics), 30):
             until(lambda: served.client.get("/readyz").status_code == 200)
@@ -275,9 +267,9 @@ def test_webhooks_are_off_unless_hosts_are_listed_and_private_addresses_are_not_
     hook.answers.clear()
     url = f"http://localhost:{port}/"
     Webhooks(named, SECRET, Metrics()).check(url)
-    assert not asyncio.run(Webhooks(named, SECRET, Metrics(), pause=0).deliver(url, {}, "job-1"))
+    assert not asyncio.run(Webhooks(named, SECRET, Metrics()).deliver(url, {}, "job-1"))
     assert not hook.seen
-    assert asyncio.run(Webhooks(listed, SECRET, Metrics(), pause=0).deliver(url, {}, "job-1"))
+    assert asyncio.run(Webhooks(listed, SECRET, Metrics()).deliver(url, {}, "job-1"))
     assert len(hook.seen) == 1
 
 

@@ -5,11 +5,9 @@ import ipaddress
 import socket
 import ssl
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,12 +15,13 @@ import pytest
 from service.config import Settings
 from service.errors import BodyTooLarge, InvalidRequest, NotFetched
 from service.outbound.fetch import Fetcher
+from tests.service.listening import QuietHandler, listening
 from tests.service.serving import Served, answering, nothing_found, serve
 
 SEEN: list[tuple[str, dict[str, str]]] = []
 
 
-class Pages(BaseHTTPRequestHandler):
+class Pages(QuietHandler):
     """What hosts answer, by path."""
 
     photo = b""
@@ -66,20 +65,12 @@ class Pages(BaseHTTPRequestHandler):
             self.wfile.flush()
             time.sleep(0.1)
 
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
-
 
 @pytest.fixture(scope="module")
 def host(astronaut_png: bytes) -> Iterator[str]:
     Pages.photo = astronaut_png
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Pages)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening(Pages) as address:
+        yield address
 
 
 def get(url: str, *hosts: str, most: int = 1 << 20, seconds: float = 5) -> bytes:
@@ -137,23 +128,13 @@ def test_a_certificate_that_nobody_vouches_for(tmp_path: Path, monkeypatch: pyte
     words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-days", "2"]
     files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run([*words, *files], check=True, capture_output=True)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Pages)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    host = f"127.0.0.1:{server.server_port}"
-    try:
+    with listening(Pages, context) as host:
         with pytest.raises(NotFetched):
             get(f"https://{host}/good", host)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))  # the certificates that this process trusts
         assert get(f"https://{host}/good", host) == Pages.photo
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture(scope="module")

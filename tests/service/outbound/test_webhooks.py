@@ -3,17 +3,17 @@
 import asyncio
 import base64
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from service.errors import InvalidRequest
 from service.ops.metrics import Metrics
+from service.outbound import webhooks
 from service.outbound.webhooks import ATTEMPTS, Webhooks
+from tests.service.listening import QuietHandler, listening
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 EVENT = {"id": "job-1", "status": "done", "total": 3, "done": 3, "failed": 1}
@@ -30,7 +30,7 @@ class Receiver:
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             found.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
@@ -39,22 +39,20 @@ def receiver() -> Iterator[Receiver]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            """Write nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        found = Receiver(f"127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with listening(Handler) as host:
+        found = Receiver(host)
         yield found
-        server.shutdown()
-        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "FIRST_PAUSE", 0)
 
 
 def deliver(receiver: Receiver, *, path: str = "/hook", listed: str = "", secret: str = SECRET) -> tuple[bool, Metrics]:
     metrics = Metrics()
-    webhooks = Webhooks((listed or receiver.host,), secret, metrics, pause=0)
-    return asyncio.run(webhooks.deliver(f"http://{receiver.host}{path}", EVENT, "job-1")), metrics
+    sender = Webhooks((listed or receiver.host,), secret, metrics)
+    return asyncio.run(sender.deliver(f"http://{receiver.host}{path}", EVENT, "job-1")), metrics
 
 
 @pytest.mark.parametrize("secret", [SECRET, SECRET.removeprefix("whsec_")])
@@ -89,9 +87,9 @@ def test_attempts_come_to_an_end(receiver: Receiver) -> None:
 
 def test_a_listed_name_does_not_lead_to_a_private_address(receiver: Receiver) -> None:
     port = receiver.host.rpartition(":")[2]
-    webhooks = Webhooks((f"localhost:{port}",), SECRET, Metrics(), pause=0)
-    webhooks.check(f"http://localhost:{port}/")
-    assert not asyncio.run(webhooks.deliver(f"http://localhost:{port}/", EVENT, "job-1"))
+    sender = Webhooks((f"localhost:{port}",), SECRET, Metrics())
+    sender.check(f"http://localhost:{port}/")
+    assert not asyncio.run(sender.deliver(f"http://localhost:{port}/", EVENT, "job-1"))
     assert not receiver.requests
 
 

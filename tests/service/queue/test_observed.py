@@ -3,16 +3,15 @@
 import json
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.ports import free_port
+from tests.service.listening import QuietHandler, listening
 from tests.service.queue.device import photo
 from tests.service.queue.processes import Processes, RedisServer, until
 
@@ -42,23 +41,15 @@ def collector() -> Iterator[tuple[str, list[bytes]]]:
     """An OTLP/HTTP endpoint and what it was sent."""
     seen = list[bytes]()
 
-    class Answer(BaseHTTPRequestHandler):
+    class Answer(QuietHandler):
         def do_POST(self) -> None:
             seen.append(self.rfile.read(int(self.headers["Content-Length"])))
             self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/v1/traces", seen
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening(Answer) as host:
+        yield f"http://{host}/v1/traces", seen
 
 
 def test_spans_of_a_request_reach_from_the_edge_to_the_worker(
