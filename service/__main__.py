@@ -54,21 +54,21 @@ SETTINGS_AS_OPTIONS = ("host", "port", "metrics_port", "device", "dtype", "weigh
 """Settings that commands take as options too."""
 
 
-def main(words: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 failed with a line on standard error, 2 bad arguments or settings.
 
     `compare`, `verify` and `identify` exit with 1 for 'not matched' and with 2 for every error.
     """
-    words = sys.argv[1:] if words is None else words
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        arguments = _parser(words).parse_args(words)
+        arguments = _parser(argv).parse_args(argv)
         status = _run(arguments)
         sys.stdout.flush()
     except CommandError as error:
         complain(str(error))
         status = 1
     except ModuleNotFoundError as error:
-        complain(_explain_missing(error, words))
+        complain(_explain_missing(error, argv))
         status = 1
     except KeyboardInterrupt:
         status = 130
@@ -95,7 +95,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return int(arguments.error_status)
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser, complete for the command that the words name. Raises ModuleNotFoundError."""
     parser = argparse.ArgumentParser(
         "allinone-face",
@@ -107,20 +107,20 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     for name, entry in COMMANDS.items():
         description = f"{entry.help[0].upper()}{entry.help[1:]}."
         command = commands.add_parser(name, help=entry.help, description=description)
-        if name == _chosen(words):
+        if name == _chosen(argv):
             importlib.import_module(f"service.commands.{entry.module}").add(command)
     return parser
 
 
-def _chosen(words: Sequence[str]) -> str | None:
+def _chosen(argv: Sequence[str]) -> str | None:
     """Return the first word that is not an option: the name of the command."""
-    return next((word for word in words if not word.startswith("-")), None)
+    return next((argument for argument in argv if not argument.startswith("-")), None)
 
 
-def _explain_missing(error: ModuleNotFoundError, words: Sequence[str]) -> str:
+def _explain_missing(error: ModuleNotFoundError, argv: Sequence[str]) -> str:
     """Return which extra brings a package that is not installed. Raises the error for a module of our own."""
     package = (error.name or "").partition(".")[0]
-    entry = COMMANDS.get(_chosen(words) or "")
+    entry = COMMANDS.get(_chosen(argv) or "")
     if entry is None or not entry.extra or package in ("service", "model", ""):
         raise error
     return f"this command needs the package {package}: pip install 'allinone-face[{entry.extra}]'"

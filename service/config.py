@@ -299,15 +299,16 @@ def url_with_password(url: str, password: str) -> str:
 
 def unknown_variables(names: Iterable[str]) -> list[str]:
     """Return a sentence for each variable `FACE_…` that is no setting, with the name that was probably meant."""
-    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    known_names = [PREFIX + name.upper() for name in Settings.model_fields]
     lines = []
     for name in sorted(names):
-        if not name.upper().startswith(PREFIX) or name.upper() in known or name.startswith(OTHER_USES):
+        if not name.upper().startswith(PREFIX) or name.upper() in known_names or name.startswith(OTHER_USES):
             continue
         bare = name.upper().removeprefix(PREFIX)  # all begin alike, which would count as likeness
-        near = difflib.get_close_matches(bare, [each.removeprefix(PREFIX) for each in known], 1)
+        similar = difflib.get_close_matches(bare, [known.removeprefix(PREFIX) for known in known_names], 1)
         lines.append(
-            f"{name} is no setting" + (f", did you mean {PREFIX}{near[0]}?" if near else "; docs/settings.md lists all")
+            f"{name} is no setting"
+            + (f", did you mean {PREFIX}{similar[0]}?" if similar else "; docs/settings.md lists all")
         )
     return lines
 

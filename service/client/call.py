@@ -43,7 +43,7 @@ class Call(Generic[Answer]):
         self, client: httpx.Client | httpx.AsyncClient, url: str, key: str | None, seconds: float
     ) -> httpx.Request:
         """Build the request to the server at `url`; `seconds` is the longest silence that is waited for."""
-        own = {"Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        standard_headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         return client.build_request(
             self.method,
             url.rstrip("/") + self.path,
@@ -51,7 +51,7 @@ class Call(Generic[Answer]):
             json=self.json,
             files=self.files,
             content=self.content,
-            headers={**own, **self.headers},  # type: ignore[arg-type]  # httpx takes bytes, its types do not say so
+            headers={**standard_headers, **self.headers},  # type: ignore[arg-type]  # httpx takes bytes, untyped
             timeout=httpx.Timeout(seconds, read=None if self.unlimited else seconds),
         )
 

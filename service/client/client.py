@@ -54,11 +54,11 @@ class Methods:
 
     put_collection = Endpoint(calls.put_collection)
     collection = Endpoint(calls.collection)
-    collections = Listing(calls.collections, lambda part: part.collections, lambda part: part.cursor)
+    collections = Listing(calls.collections, lambda page: page.collections, lambda page: page.cursor)
     delete_collection = Endpoint(calls.delete_collection)
     put_subject = Endpoint(calls.put_subject)
     subject = Endpoint(calls.subject)
-    subjects = Listing(calls.subjects, lambda part: part.subjects, lambda part: part.cursor)
+    subjects = Listing(calls.subjects, lambda page: page.subjects, lambda page: page.cursor)
     subject_template = Endpoint(calls.subject_template)
     rename_subject = Endpoint(calls.rename_subject)
     delete_subject = Endpoint(calls.delete_subject)
@@ -131,10 +131,10 @@ class Client(Methods, BlockingSender):
             pause = min(2 * pause, POLL_SECONDS)
         job = self.job(job_id, limit=calls.JOB_RESULTS_AT_ONCE)
         while len(job.results) < job.total:
-            part = self.job(job_id, start=len(job.results), limit=calls.JOB_RESULTS_AT_ONCE).results
-            if not part:
+            results = self.job(job_id, start=len(job.results), limit=calls.JOB_RESULTS_AT_ONCE).results
+            if not results:
                 break
-            job.results.extend(part)
+            job.results.extend(results)
         return job
 
     def video(self, video: Photo, *, template: bool | None = None, timeout: float | None = None) -> VideoResponse:
@@ -146,9 +146,9 @@ class Client(Methods, BlockingSender):
         answer = self.submit_video(video, template=template)
         if isinstance(answer, VideoResponse):
             return answer
-        found = calls.video_of(self.wait_for_job(answer.id, timeout))
+        response = calls.video_of(self.wait_for_job(answer.id, timeout))
         self.delete_job(answer.id)
-        return found
+        return response
 
     def close(self) -> None:
         """Close the connections."""
@@ -205,10 +205,10 @@ class AsyncClient(Methods, AsyncSender):
                 pause = min(2 * pause, POLL_SECONDS)
         job = await self.job(job_id, limit=calls.JOB_RESULTS_AT_ONCE)
         while len(job.results) < job.total:
-            part = (await self.job(job_id, start=len(job.results), limit=calls.JOB_RESULTS_AT_ONCE)).results
-            if not part:
+            results = (await self.job(job_id, start=len(job.results), limit=calls.JOB_RESULTS_AT_ONCE)).results
+            if not results:
                 break
-            job.results.extend(part)
+            job.results.extend(results)
         return job
 
     async def video(self, video: Photo, *, template: bool | None = None, timeout: float | None = None) -> VideoResponse:
@@ -220,9 +220,9 @@ class AsyncClient(Methods, AsyncSender):
         answer = await self.submit_video(video, template=template)
         if isinstance(answer, VideoResponse):
             return answer
-        found = calls.video_of(await self.wait_for_job(answer.id, timeout))
+        response = calls.video_of(await self.wait_for_job(answer.id, timeout))
         await self.delete_job(answer.id)
-        return found
+        return response
 
     async def close(self) -> None:
         """Close the connections."""

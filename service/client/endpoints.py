@@ -96,19 +96,19 @@ class Listing(Generic[P, Answer, Item]):
     def _read(self, client: BlockingSender, *args: P.args, **kwargs: P.kwargs) -> Iterator[Item]:
         cursor: str | None = None
         while True:
-            part = client.send(self._describe(cursor, *args, **kwargs))
-            yield from self._entries(part)
-            cursor = self._cursor(part)
+            page = client.send(self._describe(cursor, *args, **kwargs))
+            yield from self._entries(page)
+            cursor = self._cursor(page)
             if cursor is None:
                 return
 
     async def _read_async(self, client: AsyncSender, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Item]:
         cursor: str | None = None
         while True:
-            part = await client.send(self._describe(cursor, *args, **kwargs))
-            for entry in self._entries(part):
+            page = await client.send(self._describe(cursor, *args, **kwargs))
+            for entry in self._entries(page):
                 yield entry
-            cursor = self._cursor(part)
+            cursor = self._cursor(page)
             if cursor is None:
                 return
 

@@ -92,14 +92,14 @@ def _analyze_batch(
 def decode_ahead(photos: Sequence[PhotoArgument], settings: Settings) -> Iterator[Decoded]:
     """Yield the photos in order, a few of them decoded ahead in threads."""
     with ThreadPoolExecutor(settings.decode_threads) as pool:
-        waiting = iter(photos)
-        ahead: list[Future[Decoded]] = [
-            pool.submit(_decode, photo, settings) for photo in islice(waiting, 2 * settings.decode_threads)
+        remaining = iter(photos)
+        decoding: list[Future[Decoded]] = [
+            pool.submit(_decode, photo, settings) for photo in islice(remaining, 2 * settings.decode_threads)
         ]
-        while ahead:
-            done = ahead.pop(0)
-            ahead += [pool.submit(_decode, photo, settings) for photo in islice(waiting, 1)]
-            yield done.result()
+        while decoding:
+            oldest = decoding.pop(0)
+            decoding += [pool.submit(_decode, photo, settings) for photo in islice(remaining, 1)]
+            yield oldest.result()
 
 
 def _decode(photo: PhotoArgument, settings: Settings) -> Decoded:

@@ -42,25 +42,25 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def analyze(settings: Settings, arguments: argparse.Namespace) -> int:
     """Analyze each photo; return 1 when one of them could not be used."""
-    chosen = {name: getattr(arguments, name) for name in OPTIONS if getattr(arguments, name) is not None}
+    given_options = {name: getattr(arguments, name) for name in OPTIONS if getattr(arguments, name) is not None}
     try:
-        options = Options(**AnalyzeOptions(**chosen).model_dump())
+        options = Options(**AnalyzeOptions(**given_options).model_dump())
     except ValidationError as error:
         raise CommandError("; ".join(_explain(str(item["loc"][0]), item["msg"]) for item in error.errors())) from error
     from service.commands.analysis import Output, analyze_files
 
     try:
-        found = find_photos(arguments.photos)
+        scan = find_photos(arguments.photos)
         if arguments.out:
-            check_output(arguments.out, arguments.force, found.photos)
+            check_output(arguments.out, arguments.force, scan.photos)
         analyzer = model.load(settings)
         output = Output(arguments.out, arguments.draw)
-        failures = analyze_files(found.photos, analyzer, settings, options, output)
+        failures = analyze_files(scan.photos, analyzer, settings, options, output)
     except BrokenPipeError:
         raise
     except OSError as error:
         raise CommandError(f"cannot write {error.filename or 'the output'}: {error.strerror or error}") from error
-    return 1 if failures or found.unreadable else 0
+    return 1 if failures or scan.unreadable else 0
 
 
 def _explain(option: str, message: str) -> str:

@@ -27,12 +27,12 @@ def serve(settings: Settings, _: argparse.Namespace) -> int:
     if settings.redis_url is None:
         raise CommandError("the API needs FACE_REDIS_URL, e.g. redis://127.0.0.1:6379/0; without Redis use `serve`")
     queue = open_queue(settings)
-    listening = listen(settings.host, settings.port)
+    listener = listen(settings.host, settings.port)
     server = http_server(settings, queue, Metrics())
-    announce(listening, settings)
+    announce(listener, settings)
     freeze_startup_objects()
     with serve_monitoring(settings, server):
-        server.run(sockets=[listening])
+        server.run(sockets=[listener])
     return 0
 
 

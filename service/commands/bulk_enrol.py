@@ -54,7 +54,7 @@ def _people_in(folder: Path) -> tuple[dict[str, list[Path]], int]:
     """Return everybody's photos, and how many files could not be read. Raises CommandError."""
     people: dict[str, list[Path]] = {}
     unreadable = 0
-    others = 0
+    other_files = 0
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -62,14 +62,14 @@ def _people_in(folder: Path) -> tuple[dict[str, list[Path]], int]:
         raise CommandError(f"{folder} {reason}") from error
     for entry in entries:
         if not entry.is_dir():
-            others += 1
+            other_files += 1
             continue
         scan = scan_folder(entry)
         people[entry.name] = scan.photos
-        others += scan.others
+        other_files += scan.other_files
         unreadable += len(scan.unreadable)
         for path, reason in scan.unreadable.items():
             complain(f"{path}: {reason}")
-    if others:
-        complain("1 other file was ignored" if others == 1 else f"{others} other files were ignored")
+    if other_files:
+        complain("1 other file was ignored" if other_files == 1 else f"{other_files} other files were ignored")
     return people, unreadable

@@ -31,7 +31,7 @@ def calibrate(settings: Settings, arguments: argparse.Namespace) -> int:
     if not arguments.folder.is_dir():
         raise CommandError(f"{arguments.folder} is not a folder")
     check_output(arguments.out, arguments.force)
-    words = ["--photos", str(arguments.folder), "--json", str(arguments.out), "--device", settings.device]
+    argv = ["--photos", str(arguments.folder), "--json", str(arguments.out), "--device", settings.device]
     if settings.weights:
-        words += ["--weights", str(settings.weights)]
-    return calibration.main(words)
+        argv += ["--weights", str(settings.weights)]
+    return calibration.main(argv)

@@ -39,13 +39,13 @@ def cluster(settings: Settings, arguments: argparse.Namespace) -> int:
         raise CommandError(f"{arguments.folder.name} is not a folder")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CommandError(f"{out} exists and is not an empty folder: name a new one")
-    found = find_photos([arguments.folder])
-    described = describe_photos(found.photos, model.load(settings), settings)
+    scan = find_photos([arguments.folder])
+    photo_faces = describe_photos(scan.photos, model.load(settings), settings)
     try:
-        folders = sort_into_folders(described, out, settings, copy=arguments.copy)
+        folders = sort_into_folders(photo_faces, out, settings, copy=arguments.copy)
     except OSError as error:
         hint = "" if arguments.copy else "; --copy works where links do not"
         raise CommandError(f"cannot write {error.filename or out}: {error.strerror or error}{hint}") from error
     for name, count in folders.items():
         sys.stdout.write(f"{name}: {count} {'photo' if count == 1 else 'photos'}\n")
-    return 1 if described.failures or found.unreadable else 0
+    return 1 if photo_faces.failures or scan.unreadable else 0

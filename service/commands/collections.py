@@ -88,11 +88,11 @@ def list_conflicts(settings: Settings, arguments: argparse.Namespace) -> int:
     cursor = None
     with open_client(settings) as client:
         while True:
-            part = client.conflicts(arguments.collection, cursor=cursor)
-            count += len(part.conflicts) + len(part.outliers)
-            if arguments.json or part.conflicts or part.outliers:
-                show(arguments, part, functools.partial(_conflict_lines, part))
-            cursor = part.cursor
+            page = client.conflicts(arguments.collection, cursor=cursor)
+            count += len(page.conflicts) + len(page.outliers)
+            if arguments.json or page.conflicts or page.outliers:
+                show(arguments, page, functools.partial(_conflict_lines, page))
+            cursor = page.cursor
             if cursor is None:
                 return 1 if count else 0
 
@@ -110,9 +110,11 @@ def _summary(collection: CollectionResponse) -> str:
     return f"{_people(collection.subjects):>12}  {collection.name}{note}"
 
 
-def _conflict_lines(part: CollectionConflicts) -> str:
-    lines = [f"{' and '.join(pair.subjects)}: similarity {pair.similarity:.3f}" for pair in part.conflicts]
-    lines += [f"{each.subject}, photo {each.medium}: similarity {each.similarity:.3f}" for each in part.outliers]
+def _conflict_lines(page: CollectionConflicts) -> str:
+    lines = [f"{' and '.join(pair.subjects)}: similarity {pair.similarity:.3f}" for pair in page.conflicts]
+    lines += [
+        f"{outlier.subject}, photo {outlier.medium}: similarity {outlier.similarity:.3f}" for outlier in page.outliers
+    ]
     return "\n".join(lines)
 
 

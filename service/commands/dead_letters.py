@@ -31,16 +31,16 @@ def add(parser: argparse.ArgumentParser) -> None:
         ("drop", drop, "delete dead letters with their photos"),
     ):
         action = add_action(actions, name, command, text, f"allinone-face dead-letters {name} --all")
-        which = action.add_mutually_exclusive_group(required=True)
-        which.add_argument("ids", nargs="*", metavar="ID", default=[], help="as `list` shows it")
-        which.add_argument("--all", action="store_true", help="all of them")
+        selection = action.add_mutually_exclusive_group(required=True)
+        selection.add_argument("ids", nargs="*", metavar="ID", default=[], help="as `list` shows it")
+        selection.add_argument("--all", action="store_true", help="all of them")
 
 
 def show(settings: Settings, _: argparse.Namespace) -> int:
     """Write a line for each dead letter, without its photo."""
     with _letters(settings) as letters:
         for letter in letters.list():
-            _write(_shown(letter))
+            _write(_summary(letter))
     return 0
 
 
@@ -48,12 +48,12 @@ def replay(settings: Settings, arguments: argparse.Namespace) -> int:
     """Give dead letters to a worker again and write a line with each answer; return 1 when one failed again."""
     failed = 0
     with _letters(settings) as letters:
-        known = {letter.id: letter for letter in letters.list()}
-        for name in list(known) if arguments.all else arguments.ids:
-            if name not in known:
+        letters_by_id = {letter.id: letter for letter in letters.list()}
+        for name in list(letters_by_id) if arguments.all else arguments.ids:
+            if name not in letters_by_id:
                 raise CommandError(f"no dead letter {name}")
             try:
-                outcome = letters.replay(known[name], open_queue(settings), settings.timeout)
+                outcome = letters.replay(letters_by_id[name], open_queue(settings), settings.timeout)
             except ServiceError as error:
                 raise CommandError(error.detail) from error
             failed += isinstance(outcome, AnalysisFailure)
@@ -64,17 +64,17 @@ def replay(settings: Settings, arguments: argparse.Namespace) -> int:
 def drop(settings: Settings, arguments: argparse.Namespace) -> int:
     """Delete dead letters and write how many there were. Raises CommandError for one that is not there."""
     with _letters(settings) as letters:
-        wanted = letters.ids() if arguments.all else arguments.ids
-        if set(wanted) - set(letters.ids()):
-            raise CommandError(f"no dead letter {min(set(wanted) - set(letters.ids()))}")
-        _write({"dropped": letters.drop(wanted)})
+        ids = letters.ids() if arguments.all else arguments.ids
+        if set(ids) - set(letters.ids()):
+            raise CommandError(f"no dead letter {min(set(ids) - set(letters.ids()))}")
+        _write({"dropped": letters.drop(ids)})
     return 0
 
 
-def _shown(letter: DeadLetter) -> dict[str, object]:
+def _summary(letter: DeadLetter) -> dict[str, object]:
     when = datetime.fromtimestamp(letter.put_aside, UTC).isoformat(timespec="seconds")
-    known = {"id": letter.id, "put_aside": when, "deliveries": letter.deliveries, "request_id": letter.request_id}
-    return known | {"bytes": letter.size, "pixels": letter.pixels, "model": letter.model}
+    summary = {"id": letter.id, "put_aside": when, "deliveries": letter.deliveries, "request_id": letter.request_id}
+    return summary | {"bytes": letter.size, "pixels": letter.pixels, "model": letter.model}
 
 
 def _answer(outcome: AnalysisOutcome) -> dict[str, object]:

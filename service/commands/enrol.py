@@ -37,8 +37,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 def enrol(settings: Settings, arguments: argparse.Namespace) -> int:
     """Add photos to a person; return 1 when one of them was refused."""
     photos = read_photos(arguments.photos)
-    only = arguments.photos[0] if len(photos) == 1 else None
-    with open_client(settings, only) as client:
+    single_photo = arguments.photos[0] if len(photos) == 1 else None
+    with open_client(settings, single_photo) as client:
         if arguments.create:
             client.put_collection(arguments.collection)
         answer = client.enrol(

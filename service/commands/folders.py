@@ -15,7 +15,7 @@ class FolderScan:
 
     photos: list[Path] = field(default_factory=list)
     unreadable: dict[Path, str] = field(default_factory=dict)
-    others: int = 0
+    other_files: int = 0
 
 
 def scan_folder(folder: Path) -> FolderScan:
@@ -29,7 +29,7 @@ def scan_folder(folder: Path) -> FolderScan:
             scan.unreadable[path] = error.strerror or str(error)
             continue
         if formats.sniff(head) is None:
-            scan.others += 1
+            scan.other_files += 1
         else:
             scan.photos.append(path)
     return scan

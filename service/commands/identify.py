@@ -63,9 +63,9 @@ def _describe_all(answer: GroupSearchResponse) -> str:
     lines = [f"{len(answer.faces)} faces, {answer.gallery_size} subjects"]
     for number, face in enumerate(answer.faces, start=1):
         best = next((match for match in face.matches if match.matched), None)
-        who = "nobody" if best is None else f"{best.subject}  {best.similarity:.3f}"
-        at = f"at {face.box.x:.0f},{face.box.y:.0f}, {face.box.width:.0f} × {face.box.height:.0f} pixels"
-        lines.append(f"face {number} {at}: {who}")
+        name = "nobody" if best is None else f"{best.subject}  {best.similarity:.3f}"
+        place = f"at {face.box.x:.0f},{face.box.y:.0f}, {face.box.width:.0f} × {face.box.height:.0f} pixels"
+        lines.append(f"face {number} {place}: {name}")
     return "\n".join(lines)
 
 

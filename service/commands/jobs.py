@@ -52,8 +52,8 @@ def _add_id(parser: argparse.ArgumentParser) -> None:
 
 def submit(settings: Settings, arguments: argparse.Namespace) -> int:
     """Send the photos with their names, and write the job's id to standard output."""
-    found = find_photos(arguments.photos)
-    photos = dict(zip((photo.name for photo in found.photos), read_photos(found.photos), strict=True))
+    scan = find_photos(arguments.photos)
+    photos = dict(zip((photo.name for photo in scan.photos), read_photos(scan.photos), strict=True))
     with open_client(settings) as client:
         job = client.submit_job(
             photos,
@@ -63,7 +63,7 @@ def submit(settings: Settings, arguments: argparse.Namespace) -> int:
         )
     complain(f"{job.total} photos submitted; wait for them with: allinone-face jobs wait {job.id}")
     sys.stdout.write(f"{job.id}\n")
-    return 1 if found.unreadable else 0
+    return 1 if scan.unreadable else 0
 
 
 def wait(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -82,12 +82,12 @@ def wait(settings: Settings, arguments: argparse.Namespace) -> int:
 def results(settings: Settings, arguments: argparse.Namespace) -> int:
     """Write the results that are there."""
     with open_client(settings) as client:
-        first = job = client.job(arguments.id, start=0, limit=JOB_RESULTS_AT_ONCE)
+        first_part = job = client.job(arguments.id, start=0, limit=JOB_RESULTS_AT_ONCE)
         _write(job.results)
         for start in range(JOB_RESULTS_AT_ONCE, job.total, JOB_RESULTS_AT_ONCE):
             job = client.job(arguments.id, start=start, limit=JOB_RESULTS_AT_ONCE)
             _write(job.results)
-    _write_clusters(first)
+    _write_clusters(first_part)
     if job.status != "done":
         complain(f"the job is not done: {job.done} of {job.total} photos")
     return 0

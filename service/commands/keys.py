@@ -92,7 +92,7 @@ def rotate_key(settings: Settings, arguments: argparse.Namespace) -> int:
     with _open_keys(settings) as keys:
         rotated = keys.rotate(arguments.id, arguments.grace)
     if rotated is None:
-        raise _absent(arguments.id)
+        raise _no_such_key(arguments.id)
     complain(f"key {rotated[0].id} has a new secret; it is shown this once")
     sys.stdout.write(f"{rotated[1]}\n")
     return 0
@@ -102,21 +102,21 @@ def revoke_key(settings: Settings, arguments: argparse.Namespace) -> int:
     """Revoke one key."""
     with _open_keys(settings) as keys:
         if not keys.revoke(arguments.id):
-            raise _absent(arguments.id)
+            raise _no_such_key(arguments.id)
     return 0
 
 
-def _absent(identity: str) -> CommandError:
+def _no_such_key(identity: str) -> CommandError:
     return CommandError(f"there is no key {identity}; `allinone-face keys list` shows them")
 
 
 def _summary(key: Key, last_used: float | None) -> str:
     rate = "no limit" if key.rate is None else f"{key.rate:g}/s, {key.burst} at once"
     collections = ", ".join(key.collections) or "all collections"
-    until = "" if key.expires is None else f"until {_day(key.expires)}, "
-    used = "never used" if last_used is None else f"used {_day(last_used)}"
+    validity = "" if key.expires is None else f"until {_day(key.expires)}, "
+    last_use = "never used" if last_used is None else f"used {_day(last_used)}"
     roles = ",".join(sorted(key.roles))
-    return f"{key.id}  {_day(key.created)}  {roles}  {rate}  {collections}  {until}{used}  {key.label}"
+    return f"{key.id}  {_day(key.created)}  {roles}  {rate}  {collections}  {validity}{last_use}  {key.label}"
 
 
 def _day(seconds: float) -> str:

@@ -71,9 +71,10 @@ def _details(subject: SubjectResponse) -> str:
         lines.append(f"metadata {json.dumps(subject.metadata, ensure_ascii=False)}")
     outliers = {outlier.medium for outlier in subject.outliers or []}
     for medium in subject.media:
-        unused = "" if medium.used else ", not used: too unlike the others"
-        unlike = ", does not fit the others" if medium.id in outliers else ""
-        lines.append(f"{medium.id}  {_day(medium.added)}  quality {medium.quality:.2f}{unused or unlike}")
+        note = ", does not fit the others" if medium.id in outliers else ""
+        if not medium.used:
+            note = ", not used: too unlike the others"
+        lines.append(f"{medium.id}  {_day(medium.added)}  quality {medium.quality:.2f}{note}")
     return "\n".join(lines)
 
 

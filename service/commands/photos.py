@@ -27,7 +27,7 @@ class PhotoArgument:
 
 
 @dataclass(frozen=True)
-class FoundPhotos:
+class PhotoScan:
     """The photos that arguments name, and how many files could not be read."""
 
     photos: list[PhotoArgument]
@@ -51,7 +51,7 @@ def check_stdin(photos: Sequence[PhotoArgument]) -> None:
         raise CommandError("standard input (-) can be one photo only")
 
 
-def find_photos(arguments: Sequence[PhotoArgument]) -> FoundPhotos:
+def find_photos(arguments: Sequence[PhotoArgument]) -> PhotoScan:
     """Return files as they are, and of folders the photos in them; complain of what cannot be used.
 
     Raises CommandError when there is no photo, or standard input is named twice.
@@ -59,7 +59,7 @@ def find_photos(arguments: Sequence[PhotoArgument]) -> FoundPhotos:
     check_stdin(arguments)
     photos: list[PhotoArgument] = []
     unreadable = 0
-    others = 0
+    other_files = 0
     for argument in arguments:
         folder = Path(argument.name)
         if argument.name == STDIN or not folder.is_dir():
@@ -68,14 +68,14 @@ def find_photos(arguments: Sequence[PhotoArgument]) -> FoundPhotos:
         scan = scan_folder(folder)
         photos += [PhotoArgument(str(path), path.relative_to(folder)) for path in scan.photos]
         unreadable += len(scan.unreadable)
-        others += scan.others
+        other_files += scan.other_files
         for path, reason in scan.unreadable.items():
             complain(f"{path}: {reason}")
-    if others:
-        complain("1 other file was ignored" if others == 1 else f"{others} other files were ignored")
+    if other_files:
+        complain("1 other file was ignored" if other_files == 1 else f"{other_files} other files were ignored")
     if not photos:
         raise CommandError("no photo in these folders")
-    return FoundPhotos(photos, unreadable)
+    return PhotoScan(photos, unreadable)
 
 
 def check_output(file: Path, force: bool, photos: Sequence[PhotoArgument] = ()) -> None:

@@ -36,13 +36,13 @@ def make(_: Settings, arguments: argparse.Namespace) -> int:
     folder: Path = arguments.folder
     try:
         lines = [f"user {name} on #{_hash_of_password(folder / name)} {rules}\n" for name, rules in USERS.items()]
-        users = folder / "default" / USERS_FILE
-        written = users.with_suffix(".next")
-        written.write_text("".join(lines), encoding="ascii")
-        written.replace(users)
+        acl_file = folder / "default" / USERS_FILE
+        partial = acl_file.with_suffix(".next")
+        partial.write_text("".join(lines), encoding="ascii")
+        partial.replace(acl_file)
     except OSError as error:
         raise CommandError(f"the users cannot be written: {error.strerror or error}") from error
-    sys.stdout.write(f"{users}\n")
+    sys.stdout.write(f"{acl_file}\n")
     return 0
 
 

@@ -51,9 +51,9 @@ def add_face_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _face_choice(text: str) -> FaceChoice:
-    words: dict[str, FaceChoice] = {"only": "only", "largest": "largest"}
+    choices: dict[str, FaceChoice] = {"only": "only", "largest": "largest"}
     try:
-        return words[text] if text in words else int(text)
+        return choices[text] if text in choices else int(text)
     except ValueError:
         raise argparse.ArgumentTypeError("a face is only, largest or a number from 0") from None
 

@@ -53,7 +53,7 @@ def searcher(settings: Settings, arguments: argparse.Namespace) -> int:
         except ServiceError as error:
             raise CommandError(f"the part cannot be loaded: {error.detail or error.title}") from error
         loaded.set()
-        log.info("searcher ready", extra={"part": arguments.part.number + 1, "of": arguments.part.of})
+        log.info("searcher ready", extra={"part": arguments.part.number + 1, "of": arguments.part.count})
         Searcher(gallery, settings.redis_url).run(stop)
     gallery.close()
     return 0
@@ -76,7 +76,7 @@ def _loaded(gallery: Gallery, stop: threading.Event) -> Iterator[int]:
 
 def _part(text: str) -> Part:
     try:
-        number, of = map(int, text.split("/"))
-        return Part(number - 1, of)
+        number, count = map(int, text.split("/"))
+        return Part(number - 1, count)
     except ValueError as error:
         raise argparse.ArgumentTypeError("a part is like 1/3") from error

@@ -53,28 +53,28 @@ def add_address(parser: argparse.ArgumentParser) -> None:
 def serve(settings: Settings, _: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; what is accepted is answered first."""
     logs.configure(settings.log_level)
-    listening = listen(settings.host, settings.port)
+    listener = listen(settings.host, settings.port)
     analyzer = model.load(settings)
-    older = _older(settings, analyzer.digest)
+    old_model = _load_old_model(settings, analyzer.digest)
     from service.worker.loop import Worker, running
 
     metrics = Metrics()
-    local = LocalQueue(settings.queue_size, settings.queue_bytes)
-    producer: Producer = local
-    workers = [Worker(local, analyzer, settings, metrics)]
-    if older is not None:
-        second = LocalQueue(settings.queue_size, settings.queue_bytes)
-        producer = ByModel(local, second, older[0].digest)
-        workers.append(Worker(second, *older, metrics))
+    queue = LocalQueue(settings.queue_size, settings.queue_bytes)
+    producer: Producer = queue
+    workers = [Worker(queue, analyzer, settings, metrics)]
+    if old_model is not None:
+        old_queue = LocalQueue(settings.queue_size, settings.queue_bytes)
+        producer = ByModel(queue, old_queue, old_model[0].digest)
+        workers.append(Worker(old_queue, *old_model, metrics))
     server = http_server(settings, producer, metrics)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises the signal again when it has stopped
-    announce(listening, settings)
+    announce(listener, settings)
     freeze_startup_objects()
     with ExitStack() as stack:
         for worker in workers:
             stack.enter_context(running(worker, settings.shutdown_grace, on_end=partial(_end, server)))
         stack.enter_context(serve_monitoring(settings, server))
-        server.run(sockets=[listening])
+        server.run(sockets=[listener])
         if any(worker.failed for worker in workers):
             raise CommandError("the worker ended by itself; the log says why")
     return 0
@@ -94,28 +94,30 @@ def _end(server: uvicorn.Server) -> None:
     server.should_exit = True
 
 
-def _older(settings: Settings, digest: str) -> tuple[Analyzer, Settings] | None:
+def _load_old_model(settings: Settings, digest: str) -> tuple[Analyzer, Settings] | None:
     """Load the model of FACE_OLD_WEIGHTS, and return it with the settings of its worker. Raises CommandError."""
     if settings.old_weights is None:
         return None
-    older = settings.model_copy(update={"weights": settings.old_weights, "calibration": settings.old_calibration})
-    analyzer = model.load(older)
+    old_settings = settings.model_copy(
+        update={"weights": settings.old_weights, "calibration": settings.old_calibration}
+    )
+    analyzer = model.load(old_settings)
     if analyzer.digest == digest:
         log.warning("FACE_OLD_WEIGHTS is the model that answers: it is not loaded twice")
         return None
-    return analyzer, older
+    return analyzer, old_settings
 
 
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens. Raises CommandError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise CommandError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections inherit it: a client that reads no more is dropped
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
-    return listening
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
+    return listener
 
 
 def http_server(settings: Settings, producer: Producer, metrics: Metrics) -> uvicorn.Server:

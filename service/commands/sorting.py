@@ -29,7 +29,7 @@ from service.worker.results import load_identity, model_card
 
 
 @dataclass
-class DescribedPhotos:
+class PhotoFaces:
     """Photos that could be read, and their faces: the photo of each face, its vector [D] and its quality."""
 
     scoring: Scoring
@@ -40,64 +40,64 @@ class DescribedPhotos:
     failures: int = 0
 
 
-def describe_photos(photos: Sequence[PhotoArgument], analyzer: Analyzer, settings: Settings) -> DescribedPhotos:
+def describe_photos(photos: Sequence[PhotoArgument], analyzer: Analyzer, settings: Settings) -> PhotoFaces:
     """Find and describe all faces; complain of photos that cannot be used. Raises CommandError without calibration."""
-    known = load_identity(analyzer, settings)
-    described = DescribedPhotos(Scoring.of(model_card(analyzer, known)))
+    projection = load_identity(analyzer, settings)
+    photo_faces = PhotoFaces(Scoring.of(model_card(analyzer, projection)))
     try:
-        described.scoring.calibrated()
+        photo_faces.scoring.calibrated()
     except ServiceError as error:
         raise CommandError(error.detail) from error
     with tqdm(total=len(photos), unit="photo", disable=None, file=sys.stderr) as bar:
         for batch in batches(decode_ahead(photos, settings), settings.batch_images, settings.batch_pixels):
             for item in batch:
                 if item.image is None:
-                    described.failures += 1
+                    photo_faces.failures += 1
                     with tqdm.external_write_mode(file=sys.stderr):
                         complain(f"{item.photo.name}: {item.error}")
             readable = [(item.photo, item.image) for item in batch if item.image is not None]
             results = analyzer.analyze([image for _, image in readable])
             for (photo, image), faces in zip(readable, results, strict=True):
-                described.owners += [len(described.photos)] * len(faces)
-                described.photos.append(photo)
-                described.vectors += list(known.vectors(faces.descriptor))
-                described.quality += [each.overall for each in quality.assess(image, faces)]
+                photo_faces.owners += [len(photo_faces.photos)] * len(faces)
+                photo_faces.photos.append(photo)
+                photo_faces.vectors += list(projection.vectors(faces.descriptor))
+                photo_faces.quality += [each.overall for each in quality.assess(image, faces)]
             bar.update(len(batch))
-    return described
+    return photo_faces
 
 
-def sort_into_folders(described: DescribedPhotos, out: Path, settings: Settings, *, copy: bool) -> dict[str, int]:
+def sort_into_folders(photo_faces: PhotoFaces, out: Path, settings: Settings, *, copy: bool) -> dict[str, int]:
     """Link or copy the photos into folders and return how many each has. Raises OSError, CommandError."""
-    if len(described.vectors) > settings.cluster_faces:
+    if len(photo_faces.vectors) > settings.cluster_faces:
         raise CommandError(
-            f"{len(described.vectors):,} faces, at most {settings.cluster_faces:,} (FACE_CLUSTER_FACES) can be sorted "
-            "at a time: sort parts of the folder"
+            f"{len(photo_faces.vectors):,} faces, at most {settings.cluster_faces:,} (FACE_CLUSTER_FACES) can be "
+            "sorted at a time: sort parts of the folder"
         )
     try:
-        found = cluster_people(
-            described.scoring, described.vectors, described.owners, described.quality, settings.min_quality
+        clustering = cluster_people(
+            photo_faces.scoring, photo_faces.vectors, photo_faces.owners, photo_faces.quality, settings.min_quality
         )
     except ServiceError as error:
         raise CommandError(error.detail) from error
-    folders = {name: photos for name, photos in _folders(described, found).items() if photos}
+    folders = {name: photos for name, photos in _folders(photo_faces, clustering).items() if photos}
     for name, photos in folders.items():
         for number in photos:
-            _place(described.photos[number], out / name, copy=copy)
+            _place(photo_faces.photos[number], out / name, copy=copy)
     return {name: len(photos) for name, photos in folders.items()}
 
 
-def _folders(described: DescribedPhotos, found: Clustering) -> dict[str, list[int]]:
+def _folders(photo_faces: PhotoFaces, clustering: Clustering) -> dict[str, list[int]]:
     """Return the numbers of the photos of each folder, by its name."""
-    digits = max(3, len(str(len(found.clusters))))
+    digits = max(3, len(str(len(clustering.clusters))))
 
     def photos_of(faces: Sequence[int]) -> list[int]:
-        return sorted({described.owners[face] for face in faces})
+        return sorted({photo_faces.owners[face] for face in faces})
 
     people = {
-        f"person-{number:0{digits}d}": photos_of(each.faces) for number, each in enumerate(found.clusters, start=1)
+        f"person-{number:0{digits}d}": photos_of(each.faces) for number, each in enumerate(clustering.clusters, start=1)
     }
-    nobody = sorted(set(range(len(described.photos))) - set(described.owners))
-    return people | {"single": photos_of(found.single), "unsure": photos_of(found.left_out), "nobody": nobody}
+    nobody = sorted(set(range(len(photo_faces.photos))) - set(photo_faces.owners))
+    return people | {"single": photos_of(clustering.single), "unsure": photos_of(clustering.left_out), "nobody": nobody}
 
 
 def _place(photo: PhotoArgument, folder: Path, *, copy: bool) -> None:

@@ -18,9 +18,9 @@ NO_KEYS = "no keys yet: nobody can call this server; make one with `allinone-fac
 log = logging.getLogger(__name__)
 
 
-def announce(listening: socket.socket, settings: Settings) -> None:
+def announce(listener: socket.socket, settings: Settings) -> None:
     """Say where the server is, in words on a terminal and else in the log, and whether a key is missing."""
-    host, port = listening.getsockname()[:2]
+    host, port = listener.getsockname()[:2]
     on_terminal = sys.stderr.isatty()
     if on_terminal:
         complain(f"open {_url(_reachable(host), port)} in a browser; Ctrl+C stops the server")

@@ -35,9 +35,9 @@ def work(settings: Settings, load: Callable[[Settings], Analyzer]) -> int:
     logs.configure(settings.log_level)
     if settings.redis_url is None:
         raise CommandError("a worker needs FACE_REDIS_URL, e.g. redis://127.0.0.1:6379/0")
-    stopped = threading.Event()
+    stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
+        signal.signal(number, lambda *_: stop.set())
     analyzer = load(settings)
     from service.worker.loop import Worker, running
 
@@ -51,8 +51,8 @@ def work(settings: Settings, load: Callable[[Settings], Analyzer]) -> int:
 
     freeze_startup_objects()
     with serve_health(settings, render, lambda: worker.ready):
-        with running(worker, settings.shutdown_grace, on_end=stopped.set):
-            stopped.wait()
+        with running(worker, settings.shutdown_grace, on_end=stop.set):
+            stop.wait()
         queue.close()
     if worker.failed:
         raise CommandError("the worker ended by itself; the log says why")

@@ -30,27 +30,27 @@ class QueueCipher:
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._keys = {hashlib.sha256(b"queue key id" + key).digest()[:_KEY_ID]: key for key in keys}
-        first = next(iter(self._keys))
+        first_id = next(iter(self._keys))
         salt = secrets.token_bytes(_SALT)
-        self._head = first + salt
-        self._cipher = _derived_cipher(self._keys[first], salt)
-        self.key_id = first.hex()
+        self._head = first_id + salt
+        self._cipher = _derived_cipher(self._keys[first_id], salt)
+        self.key_id = first_id.hex()
         self.key_ids = tuple(key_id.hex() for key_id in self._keys)
 
-    def like(self, envelope: bytes) -> QueueCipher:
-        """Return a cipher under the key that made `envelope`: its sender can decrypt the answer. Raises VaultLocked."""
+    def for_answer_to(self, envelope: bytes) -> QueueCipher:
+        """Return a cipher with the key of `envelope`, so that its sender can decrypt the answer. Raises VaultLocked."""
         key = self._key_of(envelope)
         return self if self._head.startswith(envelope[:_KEY_ID]) else _single(key)
 
     def encrypt(self, plaintext: bytes, *associated_data: bytes) -> bytes:
         """Return an envelope that decrypts with the same associated data only."""
-        return self._head + self._cipher.seal(plaintext, *associated_data)
+        return self._head + self._cipher.encrypt(plaintext, *associated_data)
 
     def decrypt(self, envelope: bytes, *associated_data: bytes) -> bytes:
         """Return what any process with one of the keys encrypted. Raises VaultLocked."""
         key = self._key_of(envelope)
         end = _KEY_ID + _SALT
-        return _derived_cipher(key, envelope[_KEY_ID:end]).open(envelope[end:], *associated_data)
+        return _derived_cipher(key, envelope[_KEY_ID:end]).decrypt(envelope[end:], *associated_data)
 
     def _key_of(self, envelope: bytes) -> bytes:
         key = self._keys.get(envelope[:_KEY_ID])

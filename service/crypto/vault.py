@@ -51,9 +51,9 @@ def parse_master_keys(text: str) -> list[bytes]:
     The first key encrypts; all of them decrypt.
     """
     keys = []
-    for word in text.replace(",", "\n").split():
+    for encoded in text.replace(",", "\n").split():
         try:
-            keys.append(base64.b64decode(word, validate=True))
+            keys.append(base64.b64decode(encoded, validate=True))
         except ValueError as error:
             raise BadMasterKey("a master key is 32 bytes in base64") from error
     if not keys or any(len(key) != KEY_BYTES for key in keys):
@@ -126,14 +126,14 @@ class Cipher:
         self._aead = AESGCM(self.derive(b"seal"))
         self._tag_key = self.derive(b"tag")
 
-    def seal(self, plaintext: bytes, *associated_data: bytes) -> bytes:
+    def encrypt(self, plaintext: bytes, *associated_data: bytes) -> bytes:
         """Return the nonce and the ciphertext, as they may be stored."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         return nonce + self._aead.encrypt(nonce, plaintext, _joined(*associated_data))
 
-    def open(self, sealed: bytes, *associated_data: bytes) -> bytes:
-        """Return what seal() was given with the same associated data. Raises VaultLocked."""
-        return _decrypt(self._aead, sealed, _joined(*associated_data))
+    def decrypt(self, ciphertext: bytes, *associated_data: bytes) -> bytes:
+        """Return what encrypt() was given with the same associated data. Raises VaultLocked."""
+        return _decrypt(self._aead, ciphertext, _joined(*associated_data))
 
     def tag(self, name: str) -> bytes:
         """Return a keyed hash of a name, TAG_BYTES long: it finds a row without telling whose it is."""
@@ -153,8 +153,8 @@ def _joined(*parts: bytes) -> bytes:
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
 
 
-def _decrypt(key: AESGCM, sealed: bytes, associated_data: bytes) -> bytes:
+def _decrypt(key: AESGCM, ciphertext: bytes, associated_data: bytes) -> bytes:
     try:
-        return key.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], associated_data)
+        return key.decrypt(ciphertext[:_NONCE_BYTES], ciphertext[_NONCE_BYTES:], associated_data)
     except (InvalidTag, ValueError) as error:
         raise VaultLocked("stored data do not decrypt: another key encrypted them, or somebody changed them") from error

@@ -164,18 +164,18 @@ class Page(Generic[Item]):
 
 @dataclass(frozen=True)
 class Part:
-    """Part `number`, counted from 0, of `of` parts of every collection. Raises ValueError for no such part."""
+    """Part `number`, counted from 0, of `count` parts of every collection. Raises ValueError for no such part."""
 
     number: int = 0
-    of: int = 1
+    count: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.number < self.of:
-            raise ValueError(f"there is no part {self.number + 1} of {self.of}")
+        if not 0 <= self.number < self.count:
+            raise ValueError(f"there is no part {self.number + 1} of {self.count}")
 
     def contains(self, serial: int) -> bool:
         """Return whether the subject of a serial number belongs to this part."""
-        return serial % self.of == self.number
+        return serial % self.count == self.number
 
 
 WHOLE = Part()

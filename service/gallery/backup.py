@@ -35,7 +35,7 @@ def back_up(database: Path, target: Path, progress: Callable[[int, int], object]
     partial = _new_file(target)
     try:
         with closing(_connect(database, read_only=True)) as source, closing(_connect(partial)) as copy:
-            source.backup(copy, pages=PAGES, progress=lambda _, left, total: progress(total - left, total))
+            source.backup(copy, pages=PAGES, progress=lambda _, remaining, total: progress(total - remaining, total))
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
         _check(partial)
         os.link(partial, target)  # unlike a rename it replaces nothing
@@ -61,7 +61,7 @@ def restore(
     partial = _new_file(database)
     try:
         with closing(_connect(backup, read_only=True)) as source, closing(_connect(partial)) as copy:
-            source.backup(copy, pages=PAGES, progress=lambda _, left, total: progress(total - left, total))
+            source.backup(copy, pages=PAGES, progress=lambda _, remaining, total: progress(total - remaining, total))
             copy.execute("PRAGMA journal_mode = DELETE")
         collections = _decrypt(partial, vault)
         os.link(partial, database)
@@ -80,7 +80,7 @@ def _decrypt(database: Path, vault: Vault) -> int:
         encrypted = EncryptedStore(store, vault)
         rows = store.all_collections()
         for row in rows:
-            encrypted.opened(row)
+            encrypted.open_collection(row)
         store.scrub()
         return sum(row.tag is not None for row in rows)
     finally:

@@ -39,7 +39,7 @@ class Listing:
 
     def name_of(self, identity: bytes) -> str:
         """Return the name under which an id is listed, the id itself when it is not."""
-        return next((name for name, known in self.ids.items() if known == identity), f"id:{identity.hex()}")
+        return next((name for name, listed_id in self.ids.items() if listed_id == identity), f"id:{identity.hex()}")
 
 
 class Catalog:
@@ -59,15 +59,15 @@ class Catalog:
 
     def begin(self, ids: Mapping[str, bytes]) -> None:
         """Write the first catalog, unless there is one."""
-        self._store.replace_record(self.record, None, self._sealed(ids))
+        self._store.replace_record(self.record, None, self._encrypted(ids))
 
     def read(self) -> Listing:
         """Return the catalog as it is stored now."""
         stored = self._store.record(self.record)
         if stored is None:
             raise VaultLocked("the list of collections is missing: somebody else than this service deleted it")
-        packed = self._cipher.open(stored, b"catalog", self.record.encode())
-        listing = Listing(msgspec.msgpack.decode(packed, type=dict[str, bytes]), stored)
+        plaintext = self._cipher.decrypt(stored, b"catalog", self.record.encode())
+        listing = Listing(msgspec.msgpack.decode(plaintext, type=dict[str, bytes]), stored)
         with self._lock:
             self._listing = listing
             self._read_at = time.monotonic()
@@ -82,15 +82,15 @@ class Catalog:
 
     def change(self, listing: Listing, name: str, identity: bytes | None) -> RecordChange:
         """Return what to write so that a listing that was just read names another id for a collection, or none."""
-        ids = {other: known for other, known in listing.ids.items() if other != name}
+        ids = {listed_name: listed_id for listed_name, listed_id in listing.ids.items() if listed_name != name}
         if identity is not None:
             ids[name] = identity
-        return RecordChange(self.record, listing.stored, self._sealed(ids))
+        return RecordChange(self.record, listing.stored, self._encrypted(ids))
 
     def forget(self) -> None:
         """Read the catalog again at the next call, after a change."""
         with self._lock:
             self._listing = None
 
-    def _sealed(self, ids: Mapping[str, bytes]) -> bytes:
-        return self._cipher.seal(msgspec.msgpack.encode(dict(ids)), b"catalog", self.record.encode())
+    def _encrypted(self, ids: Mapping[str, bytes]) -> bytes:
+        return self._cipher.encrypt(msgspec.msgpack.encode(dict(ids)), b"catalog", self.record.encode())

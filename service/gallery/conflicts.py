@@ -25,7 +25,7 @@ class FoundConflict:
     threshold: float
 
 
-def find_conflicts(search: Search, subject: Subject, answering: Scoring, fpir: float) -> list[FoundConflict]:
+def find_conflicts(search: Search, subject: Subject, scoring: Scoring, fpir: float) -> list[FoundConflict]:
     """Return the conflicts of one subject with those whose names come after it, so that each pair is named once.
 
     Raises what the search raises, NotCalibrated.
@@ -33,16 +33,16 @@ def find_conflicts(search: Search, subject: Subject, answering: Scoring, fpir: f
     if subject.template is None:
         return []
     media = distinct_media(subject.media)
-    wanted = CANDIDATES
+    count = CANDIDATES
     while True:
-        result = search(subject.template, wanted)
-        others = [match for match in result.matches if match.subject != subject.id]
-        thresholds = [answering.identification(result.gallery_size, fpir, match.media, media) for match in others]
-        found = [pair for pair in zip(others, thresholds, strict=True) if pair[0].similarity >= pair[1]]
-        if len(found) < len(others) or wanted >= result.gallery_size:
+        result = search(subject.template, count)
+        candidates = [match for match in result.matches if match.subject != subject.id]
+        thresholds = [scoring.identification(result.gallery_size, fpir, match.media, media) for match in candidates]
+        matching = [pair for pair in zip(candidates, thresholds, strict=True) if pair[0].similarity >= pair[1]]
+        if len(matching) < len(candidates) or count >= result.gallery_size:
             return [
                 FoundConflict(match.subject, match.similarity, threshold)
-                for match, threshold in found
+                for match, threshold in matching
                 if match.subject > subject.id
             ]
-        wanted *= 4  # all candidates match: there may be more
+        count *= 4  # all candidates match: there may be more

@@ -45,11 +45,11 @@ class SubjectEdit:
         now = self.encrypted.now()
         ttl = changed.ttl if changed.ttl is not None else self.collection.meta.policy.ttl
         changed = replace(changed, updated=now, expires=None if ttl is None else now + ttl)
-        kept = {medium.id for medium in changed.media if medium.photo}
-        new = {medium: photo for medium, photo in (photos or {}).items() if photo is not None and medium in kept}
-        before = {medium.id for medium in self.stored.subject.media} if self.stored else set[str]()
-        deleted = (set(photos or ()) & before) - set(new)
-        return changed if self.encrypted.write(self.collection, changed, new, deleted) else None
+        kept_ids = {medium.id for medium in changed.media if medium.photo}
+        new_photos = {name: photo for name, photo in (photos or {}).items() if photo is not None and name in kept_ids}
+        old_ids = {medium.id for medium in self.stored.subject.media} if self.stored else set[str]()
+        deleted = (set(photos or ()) & old_ids) - set(new_photos)
+        return changed if self.encrypted.write(self.collection, changed, new_photos, deleted) else None
 
 
 class Editor:

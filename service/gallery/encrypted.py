@@ -82,12 +82,12 @@ class EncryptedStore(EncryptedCollections):
         if entry is None or row is None or entry.expires <= self.now():
             return None
         try:
-            body = collection.cipher.open(row.body, *_place(b"subject", collection.id, row))
+            body = collection.cipher.decrypt(row.body, *_associated_data(b"subject", collection.id, row))
             template = self.stored_template(collection, row)
         except VaultLocked as error:
             raise SubjectDamaged(_CHANGED) from error
         subject = replace(
-            _turned(unpack_subject(body), collection.rotation.undo),
+            _rotated(unpack_subject(body), collection.rotation.undo),
             template=None if template is None else collection.rotation.undo(template),
             expires=None if entry.expires == NEVER else entry.expires,
             model=collection.meta.model,
@@ -97,14 +97,16 @@ class EncryptedStore(EncryptedCollections):
     def damaged_name(self, collection: OpenCollection, row: SubjectRow) -> str:
         """Return the name in a row that does not fit the ledger, or its tag if the name cannot be decrypted."""
         with suppress(VaultLocked, SubjectDamaged):
-            return unpack_subject(collection.cipher.open(row.body, *_place(b"subject", collection.id, row))).id
+            return unpack_subject(
+                collection.cipher.decrypt(row.body, *_associated_data(b"subject", collection.id, row))
+            ).id
         return f"tag:{row.tag.hex()}"
 
     def stored_template(self, collection: OpenCollection, row: SubjectRow) -> Vector | None:
         """Return the template [D] in the collection's rotated space, None without media. Raises VaultLocked."""
         if not row.template:
             return None
-        data = collection.cipher.open(row.template, *_place(b"template", collection.id, row))
+        data = collection.cipher.decrypt(row.template, *_associated_data(b"template", collection.id, row))
         return np.frombuffer(data, np.float32)
 
     def write(
@@ -119,34 +121,34 @@ class EncryptedStore(EncryptedCollections):
         identity = collection.id
         tag = cipher.tag(subject.id)
         try:
-            after, ledger = self.updated(collection, tag, NEVER if subject.expires is None else subject.expires)
+            newer, ledger = self.updated(collection, tag, NEVER if subject.expires is None else subject.expires)
         except Outdated:
             return None
-        row = SubjectRow(tag, 0, after.row.version, b"", b"")
+        row = SubjectRow(tag, 0, newer.row.version, b"", b"")
         template = b""
         if subject.template is not None:
             vector = collection.rotation.apply(subject.template)
-            template = cipher.seal(vector.tobytes(), *_place(b"template", identity, row))
-        body = pack_subject(_turned(subject, collection.rotation.apply))
+            template = cipher.encrypt(vector.tobytes(), *_associated_data(b"template", identity, row))
+        body = pack_subject(_rotated(subject, collection.rotation.apply))
         write = SubjectWrite(
             tag,
             template,
-            cipher.seal(body, *_place(b"subject", identity, row)),
+            cipher.encrypt(body, *_associated_data(b"subject", identity, row)),
             photos={
-                cipher.tag(medium): cipher.seal(photo, b"photo", identity, tag, medium.encode())
+                cipher.tag(medium): cipher.encrypt(photo, b"photo", identity, tag, medium.encode())
                 for medium, photo in (photos or {}).items()
             },
             delete_photos=[cipher.tag(medium) for medium in delete_photos],
         )
-        return after if self.store.put(identity, collection.row.version, write, ledger) else None
+        return newer if self.store.put(identity, collection.row.version, write, ledger) else None
 
     def delete(self, collection: OpenCollection, tag: bytes) -> OpenCollection | None:
         """Delete a subject, damaged or not; return the collection's new version, None if it changed meanwhile."""
         try:
-            after, ledger = self.updated(collection, tag, None)
+            newer, ledger = self.updated(collection, tag, None)
         except Outdated:
             return None
-        return after if self.store.delete(collection.id, collection.row.version, tag, ledger) else None
+        return newer if self.store.delete(collection.id, collection.row.version, tag, ledger) else None
 
     def delete_expired(self, collection: OpenCollection, name: str) -> bool:
         """Delete a subject that has expired but is still stored; return whether there was one."""
@@ -164,11 +166,11 @@ class EncryptedStore(EncryptedCollections):
         """Return a kept photo, None when it was not kept or is no longer there. Raises SubjectDamaged."""
         collection = stored.collection
         row = stored.row
-        sealed = self.store.photo(collection.id, row.serial, collection.cipher.tag(medium.id))
-        if sealed is None or medium.photo_digest is None:
+        ciphertext = self.store.photo(collection.id, row.serial, collection.cipher.tag(medium.id))
+        if ciphertext is None or medium.photo_digest is None:
             return None
         try:
-            photo = collection.cipher.open(sealed, b"photo", collection.id, row.tag, medium.id.encode())
+            photo = collection.cipher.decrypt(ciphertext, b"photo", collection.id, row.tag, medium.id.encode())
         except VaultLocked as error:
             raise SubjectDamaged("somebody else than this service changed a kept photo") from error
         if photo_digest(photo) != medium.photo_digest:
@@ -196,10 +198,10 @@ class EncryptedStore(EncryptedCollections):
             after = rows[-1].tag
 
 
-def _turned(subject: Subject, turn: Callable[[Vector], Vector]) -> Subject:
-    return replace(subject, media=tuple(replace(medium, vectors=turn(medium.vectors)) for medium in subject.media))
+def _rotated(subject: Subject, rotate: Callable[[Vector], Vector]) -> Subject:
+    return replace(subject, media=tuple(replace(medium, vectors=rotate(medium.vectors)) for medium in subject.media))
 
 
-def _place(kind: bytes, collection: bytes, row: SubjectRow) -> tuple[bytes, ...]:
+def _associated_data(kind: bytes, collection: bytes, row: SubjectRow) -> tuple[bytes, ...]:
     """Return associated data: a value decrypts in its own collection, for its own subject and version only."""
     return kind, collection, row.tag, number_bytes(row.version)

@@ -71,7 +71,7 @@ class EncryptedCollections:
             row = self.store.collection(self.name_tag(name))
         if self.root.recent_listing().id_of(name) != (row.id if row else None):
             row = self._listed_row(name)
-        return self.opened(row) if row else None
+        return self.open_collection(row) if row else None
 
     def _listed_row(self, name: str) -> CollectionRow | None:
         """Return a collection's row if it is the one that the catalog lists.
@@ -85,7 +85,7 @@ class EncryptedCollections:
                 return row
             if self.root.listing().stored == listing.stored:  # so the row was read under this very catalog
                 if row is not None:
-                    self.opened(row)
+                    self.open_collection(row)
                 raise CollectionDamaged("it was deleted" if row is None else "it was deleted before, and put back")
         raise Busy
 
@@ -99,7 +99,7 @@ class EncryptedCollections:
         names = {name for name, identity in listing.ids.items() if identity in missing}
         for row in rows:
             try:
-                name = self.opened(row).meta.name
+                name = self.open_collection(row).meta.name
             except VaultLocked:
                 names.add(listing.name_of(row.id))
                 continue
@@ -119,12 +119,12 @@ class EncryptedCollections:
             raise CollectionNotFound
         return collection
 
-    def opened(self, row: CollectionRow) -> OpenCollection:
+    def open_collection(self, row: CollectionRow) -> OpenCollection:
         """Decrypt what describes a collection. Raises VaultLocked."""
         cipher, meta, rotation = self._decrypt_cached(replace(row, tag=None, version=0, ledger=b""))
         if row.tag is not None and row.tag != self.name_tag(meta.name):
             raise VaultLocked("a stored collection stands under another's name")
-        ledger = LedgerIndex.unpacked(cipher.open(row.ledger, b"ledger", row.id, number_bytes(row.version)))
+        ledger = LedgerIndex.unpacked(cipher.decrypt(row.ledger, b"ledger", row.id, number_bytes(row.version)))
         return OpenCollection(row, cipher, meta, rotation, ledger)
 
     def _decrypt(self, row: CollectionRow) -> tuple[Cipher, CollectionMeta, Rotation]:
@@ -145,18 +145,18 @@ class EncryptedCollections:
             id=identity,
             tag=None if staged else self.name_tag(meta.name),
             key=self.vault.wrap(key, identity),
-            meta=cipher.seal(meta.packed(), b"collection", identity),
+            meta=cipher.encrypt(meta.packed(), b"collection", identity),
             version=0,
-            ledger=cipher.seal(ledger.packed(), b"ledger", identity, number_bytes(0)),
+            ledger=cipher.encrypt(ledger.packed(), b"ledger", identity, number_bytes(0)),
         )
         if staged:
-            return self.opened(row) if self.store.create(row) else None
+            return self.open_collection(row) if self.store.create(row) else None
         for listing in self._listings():
             if listing.id_of(meta.name) is not None:
                 return None
             if self.store.create(row, self.root.catalog.change(listing, meta.name, identity)):
                 self.root.catalog.forget()
-                return self.opened(row)
+                return self.open_collection(row)
         return None
 
     def publish(self, collection: OpenCollection, replacing: OpenCollection | None = None) -> bool:
@@ -185,32 +185,32 @@ class EncryptedCollections:
             if row is None and listing.id_of(name) is None:
                 break
             if row is None:
-                done = self.store.replace_record(change.name, change.old, change.new)
+                deleted = self.store.replace_record(change.name, change.old, change.new)
             else:
-                done = self.store.delete_collection(row.id, change)
-            if done:
+                deleted = self.store.delete_collection(row.id, change)
+            if deleted:
                 self.root.catalog.forget()
                 return row
         raise CollectionNotFound
 
     def _listings(self) -> Iterator[Listing]:
         """Yield the catalog, and again for as long as somebody else changes it. Raises Busy."""
-        before = b""
+        previous = b""
         for _ in range(ATTEMPTS):
             listing = self.root.listing()
-            if listing.stored == before:
+            if listing.stored == previous:
                 return
-            before = listing.stored
+            previous = listing.stored
             yield listing
         raise Busy
 
-    def seal(self, plaintext: bytes, *associated_data: bytes) -> bytes:
+    def encrypt(self, plaintext: bytes, *associated_data: bytes) -> bytes:
         """Encrypt what passes between processes of one gallery, or is kept beside its collections."""
-        return self.root.cipher.seal(plaintext, b"message", *associated_data)
+        return self.root.cipher.encrypt(plaintext, b"message", *associated_data)
 
-    def open(self, sealed: bytes, *associated_data: bytes) -> bytes:
-        """Return what seal() was given in any process. Raises VaultLocked."""
-        return self.root.open(sealed, b"message", *associated_data)
+    def decrypt(self, ciphertext: bytes, *associated_data: bytes) -> bytes:
+        """Return what encrypt() was given in any process. Raises VaultLocked."""
+        return self.root.decrypt(ciphertext, b"message", *associated_data)
 
     # -- the ledger ---------------------------------------------------------------------------------------------------
 
@@ -220,9 +220,11 @@ class EncryptedCollections:
         return self._page_cached(collection.id, collection.cipher, number, stamp) if stamp else LedgerPage()
 
     def _page(self, identity: bytes, cipher: Cipher, number: int, stamp: int) -> LedgerPage:
-        sealed = self.store.ledger_page(identity, number)
+        ciphertext = self.store.ledger_page(identity, number)
         try:
-            return LedgerPage(cipher.open(sealed or b"", b"page", identity, number_bytes(number), number_bytes(stamp)))
+            return LedgerPage(
+                cipher.decrypt(ciphertext or b"", b"page", identity, number_bytes(number), number_bytes(stamp))
+            )
         except VaultLocked as error:
             raise Outdated from error
 
@@ -241,10 +243,10 @@ class EncryptedCollections:
         ledger = collection.ledger.with_page(number, stamp, page)
         cipher = collection.cipher
         identity = collection.id
-        index = cipher.seal(ledger.packed(), b"ledger", identity, number_bytes(version))
-        sealed = cipher.seal(page.packed, b"page", identity, number_bytes(number), number_bytes(stamp))
+        index = cipher.encrypt(ledger.packed(), b"ledger", identity, number_bytes(version))
+        page_ciphertext = cipher.encrypt(page.packed, b"page", identity, number_bytes(number), number_bytes(stamp))
         row = replace(collection.row, version=version, ledger=index)
-        return replace(collection, row=row, ledger=ledger), LedgerUpdate(index, number, sealed)
+        return replace(collection, row=row, ledger=ledger), LedgerUpdate(index, number, page_ciphertext)
 
 
 def number_bytes(value: int) -> bytes:

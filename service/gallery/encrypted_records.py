@@ -18,16 +18,16 @@ class EncryptedRecords(Records):
     @override
     def read(self, name: str) -> Record | None:
         stored = self._store.record(name)
-        return None if stored is None else Record(self._encrypted.open(stored, b"record", name.encode()), stored)
+        return None if stored is None else Record(self._encrypted.decrypt(stored, b"record", name.encode()), stored)
 
     @override
     def replace(self, name: str, old: Record | None, value: bytes) -> bool:
-        sealed = self._encrypted.seal(value, b"record", name.encode())
-        return self._store.replace_record(name, old.stored if old else None, sealed)
+        ciphertext = self._encrypted.encrypt(value, b"record", name.encode())
+        return self._store.replace_record(name, old.stored if old else None, ciphertext)
 
     @override
     def put(self, name: str, value: bytes) -> None:
-        self._store.put_record(name, self._encrypted.seal(value, b"record", name.encode()))
+        self._store.put_record(name, self._encrypted.encrypt(value, b"record", name.encode()))
 
     @override
     def delete(self, name: str) -> None:

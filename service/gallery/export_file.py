@@ -53,25 +53,25 @@ class FrameWriter:
         self._file = file
         self._key = _key(passphrase, salt)
         self._number = 0
-        self._pending = b""
+        self._held_back = b""
         file.write(MAGIC + salt)
 
     def begin(self, frame: bytes) -> None:
         """Take the first frame, which describes the collection."""
-        self._pending = frame
+        self._held_back = frame
 
     def add(self, frame: bytes) -> None:
         """Take another frame and write the one before it."""
-        self._write(last=False)
-        self._pending = frame
+        self._write(is_last=False)
+        self._held_back = frame
 
     def end(self) -> None:
         """Write the frame that was taken last, marked as the last."""
-        self._write(last=True)
+        self._write(is_last=True)
 
-    def _write(self, last: bool) -> None:
+    def _write(self, is_last: bool) -> None:
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        encrypted = nonce + self._key.encrypt(nonce, self._pending, _place(MAGIC, self._number, last))
+        encrypted = nonce + self._key.encrypt(nonce, self._held_back, _associated_data(MAGIC, self._number, is_last))
         self._file.write(_LENGTH.pack(len(encrypted)) + encrypted)
         self._number += 1
 
@@ -97,14 +97,14 @@ class FrameReader:
         while following is not None:
             encrypted = following
             following = self._read()
-            yield self._decrypt(encrypted, number, last=following is None)
+            yield self._decrypt(encrypted, number, is_last=following is None)
             number += 1
 
-    def _decrypt(self, encrypted: bytes, number: int, last: bool) -> bytes:
+    def _decrypt(self, encrypted: bytes, number: int, is_last: bool) -> bytes:
         nonce = encrypted[:_NONCE_BYTES]
         ciphertext = encrypted[_NONCE_BYTES:]
         try:
-            return self._key.decrypt(nonce, ciphertext, _place(self._magic, number, last))
+            return self._key.decrypt(nonce, ciphertext, _associated_data(self._magic, number, is_last))
         except (InvalidTag, ValueError) as error:
             if number:
                 raise InvalidExport("the file is damaged or cut") from error
@@ -123,8 +123,8 @@ class FrameReader:
         return encrypted
 
 
-def _place(magic: bytes, number: int, last: bool) -> bytes:
-    return magic + struct.pack(">Q?", number, last)
+def _associated_data(magic: bytes, number: int, is_last: bool) -> bytes:
+    return magic + struct.pack(">Q?", number, is_last)
 
 
 def _key(passphrase: str, salt: bytes) -> AESGCM:

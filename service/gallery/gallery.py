@@ -99,24 +99,24 @@ class Gallery:
         """
         after = checks.cursor_bytes(cursor)
         rows = self._store.collections(after, limit)
-        last = rows[-1].tag if len(rows) == limit else None
-        names = self.encrypted.listed_between(after, last)
+        last_tag = rows[-1].tag if len(rows) == limit else None
+        names = self.encrypted.listed_between(after, last_tag)
         items: list[Collection] = []
         damaged: set[str] = set()
         for row in rows:
             try:
-                names[row.tag or b""] = self.encrypted.opened(row).meta.name
+                names[row.tag or b""] = self.encrypted.open_collection(row).meta.name
             except VaultLocked:
                 damaged.add(self.encrypted.root.recent_listing().name_of(row.id))
         for _, name in sorted(names.items()):
             try:
-                if (found := self.encrypted.find(name)) is not None:
-                    items.append(self._described(found))
+                if (collection := self.encrypted.find(name)) is not None:
+                    items.append(self._described(collection))
             except (CollectionDamaged, VaultLocked):
                 damaged.add(name)
         if damaged:
             log.error("damaged collections were left out of a listing", extra={"collections": len(damaged)})
-        return Page(items, last.hex() if last else None, sorted(damaged))
+        return Page(items, last_tag.hex() if last_tag else None, sorted(damaged))
 
     def delete_collection(self, name: str) -> Receipt:
         """Delete a collection, damaged or not, and the key that could open what remains of it.
@@ -152,11 +152,11 @@ class Gallery:
         checks.check_ttl(ttl)
         with self.editor.turn(collection):
             for edit in self.editor.edits(collection, subject):
-                before = edit.subject
+                current = edit.subject
                 changed = replace(
-                    before,
-                    metadata=before.metadata if metadata is None else metadata,
-                    ttl=None if clear_ttl else before.ttl if ttl is None else ttl,
+                    current,
+                    metadata=current.metadata if metadata is None else metadata,
+                    ttl=None if clear_ttl else current.ttl if ttl is None else ttl,
                 )
                 if (written := edit.write(changed)) is not None:
                     return written, edit.stored is None
@@ -243,10 +243,10 @@ class Gallery:
             for edit in self.editor.edits(collection, subject):
                 if edit.stored is None:
                     raise SubjectNotFound
-                left = tuple(m for m in edit.subject.media if m.id != medium)
-                if len(left) == len(edit.subject.media):
+                remaining = tuple(m for m in edit.subject.media if m.id != medium)
+                if len(remaining) == len(edit.subject.media):
                     raise MediumNotFound
-                changed = checks.with_template(replace(edit.subject, media=left), edit.collection.meta.policy)
+                changed = checks.with_template(replace(edit.subject, media=remaining), edit.collection.meta.policy)
                 if (written := edit.write(changed, {medium: None})) is not None:
                     return written
         raise Busy
@@ -256,10 +256,10 @@ class Gallery:
         medium = checks.clean_name(medium)
         for opened in self.editor.attempts(collection):
             stored = self.encrypted.read(opened, subject)
-            kept = next((m for m in stored.subject.media if m.id == medium and m.photo), None)
-            if kept is None:
+            kept_medium = next((m for m in stored.subject.media if m.id == medium and m.photo), None)
+            if kept_medium is None:
                 raise MediumNotFound
-            if (photo := self.encrypted.photo(stored, kept)) is not None:
+            if (photo := self.encrypted.photo(stored, kept_medium)) is not None:
                 return photo  # else it was deleted after the subject was read
         raise Busy
 
@@ -285,9 +285,9 @@ class Gallery:
         while probes:
             opened = self.encrypted.require(collection)
             checks.check_model(opened.meta, model)
-            units = np.stack([checks.unit_vector(probe, opened.meta.dimension) for probe in probes])
+            unit_probes = np.stack([checks.unit_vector(probe, opened.meta.dimension) for probe in probes])
             try:
-                results = best_matches(self.encrypted, self.indexes, opened, units, count)
+                results = best_matches(self.encrypted, self.indexes, opened, unit_probes, count)
             except Outdated:
                 continue
             if self.encrypted.require(collection).id == opened.id:

@@ -42,10 +42,10 @@ class LedgerPage:
     def with_entry(self, tag: bytes, entry: Entry | None) -> LedgerPage:
         """Return the page after a subject was written, or deleted (None)."""
         start = self._find(tag)
-        new = b"" if entry is None else _PAGE_ENTRY.pack(tag, entry.version, entry.expires)
+        packed_entry = b"" if entry is None else _PAGE_ENTRY.pack(tag, entry.version, entry.expires)
         if start is None:
-            return LedgerPage(self.packed + new)
-        return LedgerPage(self.packed[:start] + new + self.packed[start + _PAGE_ENTRY.size :])
+            return LedgerPage(self.packed + packed_entry)
+        return LedgerPage(self.packed[:start] + packed_entry + self.packed[start + _PAGE_ENTRY.size :])
 
     def entries(self) -> Iterator[tuple[bytes, Entry]]:
         """Yield tags with their entries."""

@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 class ClockWatch:
     """Compares the store's clock with one that cannot be set."""
 
-    def __init__(self, now: Callable[[], float], steady: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float], monotonic: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._steady = steady
-        self._offset = now() - steady()
+        self._monotonic = monotonic
+        self._offset = now() - monotonic()
 
     def jump(self) -> float:
         """Return by how many seconds the store's clock was set since the watch began."""
-        return self._now() - self._steady() - self._offset
+        return self._now() - self._monotonic() - self._offset
 
 
 async def run_maintenance(

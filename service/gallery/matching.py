@@ -30,10 +30,10 @@ def distinct_media(media: Sequence[Medium]) -> int:
     """Return how many media are pooled in a template; copies of one photo count once, or they would raise the
     threshold of whoever sent one photo often.
     """
-    used = [medium.vectors.mean(0) for medium in media if medium.used]
-    if not used:
+    vectors = [medium.vectors.mean(0) for medium in media if medium.used]
+    if not vectors:
         return 0
-    means = np.stack(used)
+    means = np.stack(vectors)
     means = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
     copies = np.tril(means @ means.T > SAME_PHOTO, -1)
     return int((~copies.any(axis=1)).sum())
@@ -51,8 +51,8 @@ def best_matches(
     reach = count + SPARE
     results: dict[int, SearchResult] = {}
     while len(results) < len(probes):
-        left = [number for number in range(len(probes)) if number not in results]
-        for number, serials in zip(left, indexes.nearest(collection, probes[left], reach), strict=True):
+        unanswered = [number for number in range(len(probes)) if number not in results]
+        for number, serials in zip(unanswered, indexes.nearest(collection, probes[unanswered], reach), strict=True):
             matches = _matches(encrypted, collection, serials, probes[number])
             if len(matches) >= count or reach >= size:
                 results[number] = SearchResult(matches[:count], size)

@@ -32,20 +32,20 @@ def find_outliers(subject: Subject, calibration: Calibration) -> list[Outlier]:
     if len(subject.media) < 2:
         return outliers
     means = np.stack([medium.vectors.mean(axis=0) for medium in subject.media])
-    left = list(range(len(means)))
-    while len(left) > 1:
-        similarity = _similarities(means[left])
+    remaining = list(range(len(means)))
+    while len(remaining) > 1:
+        similarity = _similarities(means[remaining])
         worst = int(similarity.argmin())
-        if similarity[worst] >= calibration.threshold(OUTLIER_FAR, (1, len(left) - 1)):
+        if similarity[worst] >= calibration.threshold(OUTLIER_FAR, (1, len(remaining) - 1)):
             break
         positions = [0, 1] if len(means) == 2 else [worst]
-        outliers += [Outlier(subject.media[left[at]].id, float(similarity[at])) for at in positions]
-        left = [number for at, number in enumerate(left) if at not in positions]
+        outliers += [Outlier(subject.media[remaining[at]].id, float(similarity[at])) for at in positions]
+        remaining = [number for at, number in enumerate(remaining) if at not in positions]
     return outliers
 
 
 def _similarities(means: Vector) -> Vector:
     """Return how alike each of the means [N, D] and the template of the others are, [N]; 0 where these cancel out."""
-    others = means.sum(axis=0) - means
-    lengths = np.linalg.norm(others, axis=1) * np.linalg.norm(means, axis=1)
-    return np.asarray((others * means).sum(axis=1) / np.maximum(lengths, 1e-12))
+    sums_of_others = means.sum(axis=0) - means
+    lengths = np.linalg.norm(sums_of_others, axis=1) * np.linalg.norm(means, axis=1)
+    return np.asarray((sums_of_others * means).sum(axis=1) / np.maximum(lengths, 1e-12))

@@ -55,15 +55,15 @@ def renew(
     switched then.
     """
     encrypted = gallery.encrypted
-    first = encrypted.require(collection)
-    if first.meta.model == model:
+    original = encrypted.require(collection)
+    if original.meta.model == model:
         return Renewal(True, 0, [])
-    with StagedCollection(encrypted, replace(first.meta, model=model, dimension=dimension)) as staged:
+    with StagedCollection(encrypted, replace(original.meta, model=model, dimension=dimension)) as staged:
         enrolment = _Enrolment(encrypted, staged.collection.meta, describe)
         copier = Copier(encrypted, staged, enrolment.convert)
         for _ in range(ROUNDS):
             current = encrypted.require(collection)
-            if current.id != first.id:
+            if current.id != original.id:
                 raise CollectionNotFound
             copier.catch_up(current)
             missing = sorted((enrolment.missing & set(copier.names.values())) | copier.damaged)
@@ -89,11 +89,11 @@ class _Enrolment:
         photos = dict(self.encrypted.photos(stored))
         media = [medium for medium in subject.media if medium.id in photos]
         vectors = self.describe([KeptPhoto(photos[m.id], _face_number(m.id)) for m in media]) if media else []
-        moved = tuple(_moved(media, vectors))
+        described_media = tuple(_described(media, vectors))
         self.missing.discard(subject.id)
-        if len(moved) < len(subject.media):
+        if len(described_media) < len(subject.media):
             self.missing.add(subject.id)
-        renewed = replace(subject, media=moved, template=None, model=self.meta.model)
+        renewed = replace(subject, media=described_media, template=None, model=self.meta.model)
         try:
             return with_template(renewed, self.meta.policy)
         except InvalidSubject:
@@ -101,7 +101,7 @@ class _Enrolment:
             return replace(renewed, media=())
 
 
-def _moved(media: Sequence[Medium], vectors: Sequence[Vector | ServiceError]) -> Iterator[Medium]:
+def _described(media: Sequence[Medium], vectors: Sequence[Vector | ServiceError]) -> Iterator[Medium]:
     """Yield the media whose photo could be described."""
     for medium, vector in zip(media, vectors, strict=True):
         if not isinstance(vector, ServiceError):

@@ -37,12 +37,12 @@ def move_medium(
     SubjectTooLarge, MediumNotFound.
     """
     photo = gallery.photo(collection, source.id, medium.id) if medium.photo else None
-    moved = NewMedium(new_id or medium.id, medium.vectors, medium.quality, photo, medium.place)
-    stored = gallery.add_media(collection, target, source.model, [moved], create=True)
+    new_medium = NewMedium(new_id or medium.id, medium.vectors, medium.quality, photo, medium.place)
+    stored = gallery.add_media(collection, target, source.model, [new_medium], create=True)
     try:
         gallery.delete_medium(collection, source.id, medium.id)
     except (MediumNotFound, SubjectNotFound):
-        gallery.delete_medium(collection, target, moved.id)
+        gallery.delete_medium(collection, target, new_medium.id)
         raise
     return stored
 

@@ -120,7 +120,7 @@ class Resources:
             return self._gallery
 
     @property
-    def searching(self) -> Gallery | ScatteredSearch:
+    def search_backend(self) -> Gallery | ScatteredSearch:
         """Return what searches: the gallery itself, or the searchers."""
         gallery = self.gallery
         with self._lock:

@@ -88,34 +88,37 @@ def parts_of(collection: str, subjects: int) -> list[ReviewPart]:
 
 def review_part(
     gallery: Gallery,
-    searching: Gallery | ScatteredSearch,
+    search_backend: Gallery | ScatteredSearch,
     part: ReviewPart,
-    answering: Scoring,
+    scoring: Scoring,
     fpir: float,
     stop: threading.Event,
 ) -> PartReview:
     """Look through one part, in this thread. Raises ReviewStopped, CollectionNotFound, and what a search raises."""
-    calibration = answering.calibrated()
+    calibration = scoring.calibrated()
     opened = gallery.encrypted.require(part.collection)
     tag = opened.cipher.tag
-    found = PartReview(part.collection, opened.id, answering.model)
+    review = PartReview(part.collection, opened.id, scoring.model)
     checked = 0
     for subject in _subjects(gallery.encrypted, opened, part):
         if stop.is_set():
             raise ReviewStopped
         checked += 1
-        own = tag(subject.id)
+        subject_tag = tag(subject.id)
         conflicts = find_conflicts(
-            lambda vector, count: searching.search(part.collection, answering.model, vector, count),
+            lambda vector, count: search_backend.search(part.collection, scoring.model, vector, count),
             subject,
-            answering,
+            scoring,
             fpir,
         )
-        found.pairs.extend(TaggedPair(own, tag(each.other), each.similarity, each.threshold) for each in conflicts)
-        found.outliers.extend(
-            TaggedOutlier(own, tag(each.medium), each.similarity) for each in find_outliers(subject, calibration)
+        review.pairs.extend(
+            TaggedPair(subject_tag, tag(each.other), each.similarity, each.threshold) for each in conflicts
         )
-    return PartReview(found.name, found.collection, found.model, checked, found.pairs, found.outliers)
+        review.outliers.extend(
+            TaggedOutlier(subject_tag, tag(each.medium), each.similarity)
+            for each in find_outliers(subject, calibration)
+        )
+    return PartReview(review.name, review.collection, review.model, checked, review.pairs, review.outliers)
 
 
 def resolve(gallery: Gallery, review: PartReview) -> ResolvedReview:
@@ -123,15 +126,15 @@ def resolve(gallery: Gallery, review: PartReview) -> ResolvedReview:
     opened = gallery.encrypted.require(review.name)
     if opened.id != review.collection:
         raise CollectionNotFound("the collection was deleted, or got a new key or model, since it was looked through")
-    known: dict[bytes, Subject | None] = {}
+    subjects_by_tag: dict[bytes, Subject | None] = {}
 
     def subject(tag: bytes) -> Subject | None:
-        if tag not in known:
-            known[tag] = None
+        if tag not in subjects_by_tag:
+            subjects_by_tag[tag] = None
             with suppress(SubjectDamaged, Outdated):
                 stored = gallery.encrypted.read_tag(opened, tag)
-                known[tag] = stored.subject if stored is not None else None
-        return known[tag]
+                subjects_by_tag[tag] = stored.subject if stored is not None else None
+        return subjects_by_tag[tag]
 
     pairs = [
         (first.id, second.id, pair)

@@ -91,14 +91,14 @@ class RootKey:
             return False
         return self._store.replace_record(ROOT_KEY, wrapped, self._vault.wrap(self._unwrapped(wrapped), _LABEL))
 
-    def open(self, sealed: bytes, *associated_data: bytes) -> bytes:
-        """Return what `cipher` sealed in any process. Raises VaultLocked."""
+    def decrypt(self, ciphertext: bytes, *associated_data: bytes) -> bytes:
+        """Return what `cipher` encrypted in any process. Raises VaultLocked."""
         try:
-            return self.cipher.open(sealed, *associated_data)
+            return self.cipher.decrypt(ciphertext, *associated_data)
         except VaultLocked:
             if not self.reload():
                 raise
-            return self.cipher.open(sealed, *associated_data)
+            return self.cipher.decrypt(ciphertext, *associated_data)
 
     def listing(self) -> Listing:
         """Return the catalog as it is stored now. Raises VaultLocked."""
@@ -119,4 +119,4 @@ class RootKey:
 def decrypted_meta(vault: Vault, row: CollectionRow) -> tuple[Cipher, CollectionMeta]:
     """Return a collection's cipher and description. Raises VaultLocked."""
     cipher = Cipher(vault.unwrap(row.key, row.id))
-    return cipher, CollectionMeta.unpacked(cipher.open(row.meta, b"collection", row.id))
+    return cipher, CollectionMeta.unpacked(cipher.decrypt(row.meta, b"collection", row.id))

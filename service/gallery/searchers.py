@@ -52,7 +52,7 @@ class _Envelope(msgspec.Struct, frozen=True):
     """What lies in a part's list: the id of the search, and the encrypted _Search."""
 
     id: str
-    sealed: bytes
+    ciphertext: bytes = msgspec.field(name="sealed")  # what searchers of earlier versions call it
 
 
 class _Search(msgspec.Struct, frozen=True):
@@ -98,8 +98,8 @@ class ScatteredSearch:
         """Search all parts, as Gallery.search does. Raises SearcherMissing too."""
         identity = secrets.token_hex(16)
         search = msgspec.msgpack.encode(_Search(collection, model, np.asarray(probe, np.float32).tobytes(), count))
-        sealed = self.gallery.encrypted.seal(search, b"search", identity.encode())
-        envelope = msgspec.msgpack.encode(_Envelope(identity, sealed))
+        ciphertext = self.gallery.encrypted.encrypt(search, b"search", identity.encode())
+        envelope = msgspec.msgpack.encode(_Envelope(identity, ciphertext))
         with redis_errors(_unreachable, _unreachable):
             pipeline = self.client.pipeline(transaction=False)
             for number in range(self.parts):
@@ -129,12 +129,12 @@ class ScatteredSearch:
         key = PREFIX + identity
         end = time.monotonic() + self.timeout
         answers: dict[int, _Answer] = {}
-        while len(answers) < self.parts and (left := end - time.monotonic()) > 0:
-            item = _pop(self.client, key, max(left, 0.01))
+        while len(answers) < self.parts and (remaining := end - time.monotonic()) > 0:
+            item = _pop(self.client, key, max(remaining, 0.01))
             if item is None:
                 break
-            opened = self.gallery.encrypted.open(item, b"answer", identity.encode())
-            answer = msgspec.msgpack.decode(opened, type=_Answer)
+            plaintext = self.gallery.encrypted.decrypt(item, b"answer", identity.encode())
+            answer = msgspec.msgpack.decode(plaintext, type=_Answer)
             if answer.code:
                 self.client.delete(key)
                 raise restored(answer.code, answer.detail)
@@ -168,13 +168,13 @@ class Searcher:
         envelope = msgspec.msgpack.decode(item, type=_Envelope)
         identity = envelope.id.encode()
         try:
-            opened = self.gallery.encrypted.open(envelope.sealed, b"search", identity)
-            answer = self._search(msgspec.msgpack.decode(opened, type=_Search))
+            plaintext = self.gallery.encrypted.decrypt(envelope.ciphertext, b"search", identity)
+            answer = self._search(msgspec.msgpack.decode(plaintext, type=_Search))
         except ServiceError as problem:
             answer = _Answer(self.gallery.part.number, code=problem.code, detail=problem.detail)
-        sealed = self.gallery.encrypted.seal(msgspec.msgpack.encode(answer), b"answer", identity)
+        ciphertext = self.gallery.encrypted.encrypt(msgspec.msgpack.encode(answer), b"answer", identity)
         pipeline = client.pipeline()
-        pipeline.rpush(PREFIX + envelope.id, sealed)
+        pipeline.rpush(PREFIX + envelope.id, ciphertext)
         pipeline.expire(PREFIX + envelope.id, _EXPIRE_SECONDS)
         pipeline.execute()
 
@@ -187,7 +187,7 @@ class Searcher:
 
 def _list_of(part: Part) -> str:
     """Return the key of the list of searches that wait for a part."""
-    return f"{PREFIX}{part.number}/{part.of}"
+    return f"{PREFIX}{part.number}/{part.count}"
 
 
 def _pop(client: redis.Redis, key: str, seconds: float) -> bytes | None:

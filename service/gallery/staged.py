@@ -54,7 +54,7 @@ class StagedCollection:
         self._published = self._encrypted.publish(self.collection, replacing)
         return self._published
 
-    def _advance(self, after: OpenCollection | None) -> None:
-        if after is None:
+    def _advance(self, newer: OpenCollection | None) -> None:
+        if newer is None:
             raise CollectionNotFound
-        self.collection = after
+        self.collection = newer

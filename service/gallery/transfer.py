@@ -149,8 +149,8 @@ def _checked_meta(frame: bytes, name: str | None) -> CollectionMeta:
     except (ValueError, InvalidSubject) as error:
         raise InvalidExport("the file does not describe a collection") from error
     similarity = meta.policy.reject_below
-    fits = 0 < meta.dimension <= MAX_DIMENSION and meta.model.isalnum() and len(meta.model) <= 128
-    if not fits or not math.isfinite(meta.created) or not (similarity is None or -1 <= similarity <= 1):
+    is_valid = 0 < meta.dimension <= MAX_DIMENSION and meta.model.isalnum() and len(meta.model) <= 128
+    if not is_valid or not math.isfinite(meta.created) or not (similarity is None or -1 <= similarity <= 1):
         raise InvalidExport("the file does not describe a collection")
     return replace(meta, name=checks.clean_name(meta.name if name is None else name))
 
@@ -213,12 +213,12 @@ def merge(gallery: Gallery, source: str, target: str) -> int:
     `source` stays. It goes subject by subject: when it fails on the way, doing it again completes it. Raises
     ModelMismatch, CollectionNotFound, SubjectTooLarge.
     """
-    first = gallery.encrypted.require(source)
-    second = gallery.encrypted.require(target)
-    if first.meta.model != second.meta.model:
+    source_collection = gallery.encrypted.require(source)
+    target_collection = gallery.encrypted.require(target)
+    if source_collection.meta.model != target_collection.meta.model:
         raise ModelMismatch("the two collections' templates are of different models")
     count = 0
-    for stored in gallery.encrypted.subjects(first):
+    for stored in gallery.encrypted.subjects(source_collection):
         if isinstance(stored, StoredSubject):
             _merge_subject(gallery, target, stored)
             count += 1
@@ -228,17 +228,18 @@ def merge(gallery: Gallery, source: str, target: str) -> int:
 
 
 def _merge_subject(gallery: Gallery, target: str, source: StoredSubject) -> None:
-    coming = source.subject
+    incoming = source.subject
     with gallery.editor.turn(target):
-        for edit in gallery.editor.edits(target, coming.id):
+        for edit in gallery.editor.edits(target, incoming.id):
             policy = edit.collection.meta.policy
-            own = {medium.id: medium for medium in edit.stored.subject.media} if edit.stored else {}
-            media = {m.id: replace(m, photo_digest=_kept_digest(m.photo_digest, policy)) for m in coming.media} | own
-            base = edit.stored.subject if edit.stored else coming
-            metadata = {**coming.metadata, **base.metadata}
+            target_media = {medium.id: medium for medium in edit.stored.subject.media} if edit.stored else {}
+            added = {m.id: replace(m, photo_digest=_kept_digest(m.photo_digest, policy)) for m in incoming.media}
+            media = added | target_media
+            base = edit.stored.subject if edit.stored else incoming
+            metadata = {**incoming.metadata, **base.metadata}
             checks.check_metadata(metadata)
             changed = checks.with_template(replace(base, media=tuple(media.values()), metadata=metadata), policy)
-            photos = {m: p for m, p in gallery.encrypted.photos(source) if policy.keep_photos and m not in own}
+            photos = {m: p for m, p in gallery.encrypted.photos(source) if policy.keep_photos and m not in target_media}
             if edit.write(changed, dict(photos)) is not None:
                 return
     raise Busy

@@ -38,7 +38,7 @@ def purge(gallery: Gallery) -> list[Expiry]:
     for row in store.all_collections():
         existing.add(row.id)
         with suppress(VaultLocked, CollectionNotFound):  # a damaged or deleted collection is not in others' way
-            collection = encrypted.opened(row)
+            collection = encrypted.open_collection(row)
             if row.tag is not None:
                 expired += _purge_collection(encrypted, collection)
             elif collection.meta.staged < encrypted.now() - STAGED_SECONDS:
@@ -61,20 +61,20 @@ def _purge_collection(encrypted: EncryptedStore, collection: OpenCollection) -> 
                 continue
             row = encrypted.store.row(collection.id, tag)
             name = encrypted.damaged_name(collection, row) if row else None
-            after = encrypted.delete(collection, tag)
-            if after is None:  # somebody changed the collection: the next call goes on
+            newer = encrypted.delete(collection, tag)
+            if newer is None:  # somebody changed the collection: the next call goes on
                 return
-            collection = after
+            collection = newer
             yield Expiry(collection.meta.name, None if name is None or name.startswith("tag:") else name)
 
 
 def _refresh_indexes(gallery: Gallery) -> None:
     """Delete the templates of deleted subjects from memory."""
-    held = gallery.indexes.collections()
+    indexed = gallery.indexes.collections()
     for row in gallery.encrypted.store.all_collections():
-        if row.id in held and row.tag is not None:
+        if row.id in indexed and row.tag is not None:
             with suppress(VaultLocked):
-                gallery.indexes.catch_up(gallery.encrypted.opened(row))
+                gallery.indexes.catch_up(gallery.encrypted.open_collection(row))
 
 
 def rewrap(encrypted: EncryptedStore) -> int:
@@ -94,12 +94,12 @@ def rotate(encrypted: EncryptedStore, collection: str) -> list[str]:
     Returns the names of damaged subjects, which stay behind. Raises CollectionNotFound, Busy when it is changed faster
     than it can be copied. Nothing is lost then.
     """
-    first = encrypted.require(collection)
-    with StagedCollection(encrypted, first.meta) as staged:
+    original = encrypted.require(collection)
+    with StagedCollection(encrypted, original.meta) as staged:
         copier = Copier(encrypted, staged)
         for _ in range(ROUNDS):
             current = encrypted.require(collection)
-            if current.id != first.id:
+            if current.id != original.id:
                 raise CollectionNotFound
             copier.catch_up(current)
             if staged.publish(replacing=current):
@@ -145,9 +145,9 @@ class Copier:
 
     def _copy(self, stored: StoredSubject) -> str:
         subject = self.convert(stored) if self.convert else stored.subject
-        before = self.staged.read(subject.id)
-        old = {medium.id for medium in before.media} if before else set[str]()
-        wanted = {medium.id for medium in subject.media if medium.photo}
-        photos = {medium: photo for medium, photo in self.encrypted.photos(stored) if medium in wanted}
-        self.staged.write(subject, photos, old - wanted)
+        copied = self.staged.read(subject.id)
+        copied_ids = {medium.id for medium in copied.media} if copied else set[str]()
+        photo_ids = {medium.id for medium in subject.media if medium.photo}
+        photos = {medium: photo for medium, photo in self.encrypted.photos(stored) if medium in photo_ids}
+        self.staged.write(subject, photos, copied_ids - photo_ids)
         return subject.id

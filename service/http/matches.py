@@ -43,7 +43,7 @@ def search_gallery_for_all(
     resources: Resources = request.app.state.resources
     metrics: Metrics = request.app.state.metrics
     with metrics.search_duration.time():
-        return resources.searching.search_all(collection, model, vectors, limit)
+        return resources.search_backend.search_all(collection, model, vectors, limit)
 
 
 def match_response(match: Match, threshold: float) -> MatchResponse:

@@ -24,12 +24,12 @@ class Reviewer:
         """Return what is wrong in a part. Raises CollectionNotFound, ModelMismatch, NotCalibrated, NotReady."""
         stop = threading.Event()
         model = await asyncio.to_thread(lambda: self._resources.gallery.collection(part.collection).model)
-        answering = Scoring.of(await self._submitter.model_card(model))
+        scoring = Scoring.of(await self._submitter.model_card(model))
         try:
-            return await asyncio.to_thread(self._reviewed, part, answering, stop)
+            return await asyncio.to_thread(self._reviewed, part, scoring, stop)
         finally:
             stop.set()  # where this was cancelled, the thread ends after the subject that it is at
 
-    def _reviewed(self, part: ReviewPart, answering: Scoring, stop: threading.Event) -> PartReview:
+    def _reviewed(self, part: ReviewPart, scoring: Scoring, stop: threading.Event) -> PartReview:
         resources = self._resources
-        return review_part(resources.gallery, resources.searching, part, answering, self._settings.fpir, stop)
+        return review_part(resources.gallery, resources.search_backend, part, scoring, self._settings.fpir, stop)

@@ -119,9 +119,9 @@ def unpack_request(
     )
 
 
-def answering(fields: Mapping[bytes, bytes], image: bytes, cipher: QueueCipher | None) -> QueueCipher | None:
+def answer_cipher(fields: Mapping[bytes, bytes], image: bytes, cipher: QueueCipher | None) -> QueueCipher | None:
     """Return the cipher for the outcome of a request: under the key that encrypted the request, if one did."""
-    return cipher.like(image) if cipher and unpack_head(fields).encrypted else None
+    return cipher.for_answer_to(image) if cipher and unpack_head(fields).encrypted else None
 
 
 def pack_outcome(outcome: AnalysisOutcome, cipher: QueueCipher | None) -> bytes:

@@ -248,7 +248,7 @@ class RedisConsumer(Consumer):
             return None
         with self._lock:
             if request.id not in self._held:
-                cipher = codec.answering(fields, photo, self._cipher)
+                cipher = codec.answer_cipher(fields, photo, self._cipher)
                 self._held[request.id] = replace(row, cipher=cipher, since=request.submitted)
                 return request
             again = self._held[request.id].entry_id != entry_id

@@ -55,7 +55,7 @@ def create_key(
 
     `expires` is seconds since 1970. With `collections`, names or prefixes with * at the end, it reaches no others.
     """
-    chosen: dict[str, JsonValue] = {
+    options: dict[str, JsonValue] = {
         "label": label,
         "roles": list(roles),
         "rate": rate,
@@ -63,7 +63,7 @@ def create_key(
         "expires": expires,
         "collections": None if collections is None else list(collections),
     }
-    body: JsonValue = {name: value for name, value in chosen.items() if value is not None}
+    body: JsonValue = {name: value for name, value in options.items() if value is not None}
     return Call("POST", "/v1/keys", as_model(NewKey), json=body)
 
 

@@ -54,8 +54,8 @@ class Index:
         Of two rows of one serial the later counts.
         """
         latest = dict(rows)
-        touched = np.array([*latest, *removed], np.int64)
-        shards = [_without(shard, touched) for shard in self.shards]
+        replaced_serials = np.array([*latest, *removed], np.int64)
+        shards = [_without(shard, replaced_serials) for shard in self.shards]
         shards = [shard for shard in shards if len(shard.serials)]
         if latest:
             vectors = np.stack(list(latest.values()))
@@ -68,35 +68,35 @@ class Index:
     def search(self, probes: Floats, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Serials and similarities [P, k] of the k = min(count, len) best templates for probes [P, D], best first."""
         probes = np.atleast_2d(np.asarray(probes, np.float32))
-        wide = np.ascontiguousarray(probes.T * _FACTOR)
-        parts = _share(self.shards, _threads())
-        run = _pool().map if len(parts) > 1 else map
-        found = list(run(lambda shards: _best(shards, wide, count), parts))
-        if not found:
+        scaled_probes = np.ascontiguousarray(probes.T * _FACTOR)
+        groups = _groups(self.shards, _threads())
+        run = _pool().map if len(groups) > 1 else map
+        candidates = list(run(lambda shards: _best(shards, scaled_probes, count), groups))
+        if not candidates:
             return np.zeros((len(probes), 0), np.int64), np.zeros((len(probes), 0), np.float32)
-        serials, scores = (np.concatenate(each, axis=1) for each in zip(*found, strict=True))
+        serials, scores = (np.concatenate(columns, axis=1) for columns in zip(*candidates, strict=True))
         order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
         return np.take_along_axis(serials, order, 1), np.take_along_axis(scores, order, 1)
 
 
 def _best(
-    shards: Sequence[Shard], wide: NDArray[np.float32], count: int
+    shards: Sequence[Shard], scaled_probes: NDArray[np.float32], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The best of some shards, [P, k] in no order."""
-    dimension, probes = wide.shape
+    dimension, probes = scaled_probes.shape
     buffer = np.empty((BLOCK, dimension), np.int32)
     scores = np.empty((sum(len(shard.serials) for shard in shards), probes), np.float32)
     start = 0
     for shard in shards:
         bits = shard.vectors.view(np.int16)
-        for low in range(0, len(bits), BLOCK):
-            part = bits[low : low + BLOCK]
-            block = buffer[: len(part)]
-            np.copyto(block, part)
+        for offset in range(0, len(bits), BLOCK):
+            chunk = bits[offset : offset + BLOCK]
+            block = buffer[: len(chunk)]
+            np.copyto(block, chunk)
             np.left_shift(block, 13, out=block)
             np.bitwise_and(block, _MASK, out=block)
-            np.matmul(block.view(np.float32), wide, out=scores[start : start + len(part)])
-            start += len(part)
+            np.matmul(block.view(np.float32), scaled_probes, out=scores[start : start + len(chunk)])
+            start += len(chunk)
     best = np.arange(start)[:, None].repeat(probes, axis=1)
     if start > count:
         best = np.argpartition(scores, start - count, axis=0)[start - count :]
@@ -110,21 +110,21 @@ def _halves(vectors: Floats) -> Halves:
 
 
 def _without(shard: Shard, serials: NDArray[np.int64]) -> Shard:
-    gone = np.isin(shard.serials, serials)
-    return Shard(shard.vectors[~gone], shard.serials[~gone]) if gone.any() else shard
+    is_removed = np.isin(shard.serials, serials)
+    return Shard(shard.vectors[~is_removed], shard.serials[~is_removed]) if is_removed.any() else shard
 
 
 def _appended(shards: list[Shard], *more: Shard) -> list[Shard]:
     """Fills up the last shard, then new ones."""
-    last = [shards.pop()] if shards and len(shards[-1].serials) < SHARD else []
-    vectors = np.concatenate([shard.vectors for shard in (*last, *more)])
-    serials = np.concatenate([shard.serials for shard in (*last, *more)])
+    unfilled = [shards.pop()] if shards and len(shards[-1].serials) < SHARD else []
+    vectors = np.concatenate([shard.vectors for shard in (*unfilled, *more)])
+    serials = np.concatenate([shard.serials for shard in (*unfilled, *more)])
     cuts = range(0, len(serials), SHARD)
     # copies, so that no shard holds the memory of all
     return shards + [Shard(vectors[i : i + SHARD].copy(), serials[i : i + SHARD].copy()) for i in cuts]
 
 
-def _share(shards: Sequence[Shard], threads: int) -> list[Sequence[Shard]]:
+def _groups(shards: Sequence[Shard], threads: int) -> list[Sequence[Shard]]:
     """Runs of shards of about one size, at most one a thread."""
     size = -(-len(shards) // threads) if shards else 1
     return [shards[i : i + size] for i in range(0, len(shards), size)]

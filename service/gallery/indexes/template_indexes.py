@@ -48,9 +48,9 @@ class TemplateIndexes:
         """Return for each of the probes [P, D] of unit length the serials of the subjects nearest to it, best first."""
         index = self._index(collection)
         at_once = max(1, MOST_SCORES // max(1, len(index)))
-        turned = collection.rotation.apply(probes)
-        parts = [index.search(turned[start : start + at_once], count)[0] for start in range(0, len(turned), at_once)]
-        return [[int(serial) for serial in row] for part in parts for row in part]
+        rotated = collection.rotation.apply(probes)
+        groups = [index.search(rotated[start : start + at_once], count)[0] for start in range(0, len(rotated), at_once)]
+        return [[int(serial) for serial in row] for group in groups for row in group]
 
     def delete(self, collections: Collection[bytes]) -> None:
         """Delete the templates of collections that are gone."""
@@ -86,7 +86,7 @@ class TemplateIndexes:
 
     def _read_changes(self, collection: OpenCollection, entry: _CollectionIndex) -> None:
         changes = self._encrypted.store.changes(collection.id, entry.version)
-        index = Index(collection.meta.dimension) if changes.whole else entry.index
+        index = Index(collection.meta.dimension) if changes.complete else entry.index
         vectors: dict[int, Vector] = {}
         removed = list(changes.removed)
         for row in changes.rows:

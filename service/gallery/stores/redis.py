@@ -161,9 +161,9 @@ class RedisStore(Store):
 
     @override
     def rows_by_serial(self, collection: bytes, serials: Collection[int]) -> list[SubjectRow]:
-        wanted = set(serials)
+        requested = set(serials)
         rows = self._rows(collection, self._tags(collection, list(serials)))
-        return [row for row in rows if row.serial in wanted]
+        return [row for row in rows if row.serial in requested]
 
     def _tags(self, collection: bytes, serials: list[int]) -> list[bytes]:
         tags = self._fields(self._key(collection, "serials"), list(map(str, serials))) if serials else []
@@ -175,7 +175,7 @@ class RedisStore(Store):
 
     @override
     def put(self, collection: bytes, version: int, subject: SubjectWrite, ledger: LedgerUpdate) -> bool:
-        photos = [part for item in subject.photos.items() for part in item]
+        photos = [argument for item in subject.photos.items() for argument in item]
         return self._run(
             self._put,
             collection,
@@ -204,10 +204,10 @@ class RedisStore(Store):
     @override
     def changes(self, collection: bytes, since: int) -> Changes:
         version, floor = self._fields(self._key(collection), ["version", "floor"])
-        whole = since == 0 or since < int(floor or 0)
-        changed = self._serials(collection, "changes", 0 if whole else since)
-        deleted = [] if whole else self._serials(collection, "deleted", since)
-        return Changes(int(version or since), whole, self._changed(collection, changed), deleted)
+        complete = since == 0 or since < int(floor or 0)
+        changed = self._serials(collection, "changes", 0 if complete else since)
+        deleted = [] if complete else self._serials(collection, "deleted", since)
+        return Changes(int(version or since), complete, self._changed(collection, changed), deleted)
 
     def _serials(self, collection: bytes, kind: str, since: int) -> list[int]:
         key = self._key(collection, kind)
@@ -241,10 +241,10 @@ class RedisStore(Store):
         """Refuse what version 1 wrote: it held expiry in clear and no ledger. Redis may still be starting: no error."""
         try:
             ids = cast("list[bytes] | bytes | None", self._do(lambda r: r.srandmember(self._key("ids"))))
-            old = isinstance(ids, bytes) and not self._do(lambda r: r.hexists(self._key(ids), "ledger"))
+            is_old = isinstance(ids, bytes) and not self._do(lambda r: r.hexists(self._key(ids), "ledger"))
         except StorageUnavailable:
             return
-        if old:
+        if is_old:
             raise StorageUnavailable(
                 "an earlier version wrote this gallery: export its collections with that version and import the files"
             )

@@ -127,13 +127,13 @@ class SqliteStore(Store):
         self, collection: bytes, tag: bytes, catalog: RecordChange, replacing: CollectionRow | None = None
     ) -> bool:
         with self._file.write() as connection:
-            done = _replaced(connection, catalog)
-            if done and replacing is not None:
+            succeeded = _replaced(connection, catalog)
+            if succeeded and replacing is not None:
                 query = "DELETE FROM collections WHERE id = ? AND version = ? AND key = ?"
                 values = (replacing.id, replacing.version, replacing.key)
-                done = connection.execute(query, values).rowcount > 0
+                succeeded = connection.execute(query, values).rowcount > 0
             query = "UPDATE OR IGNORE collections SET tag = ? WHERE id = ?"
-            if not done or not connection.execute(query, (tag, collection)).rowcount:
+            if not succeeded or not connection.execute(query, (tag, collection)).rowcount:
                 connection.rollback()
                 return False
         if replacing is not None:
@@ -240,12 +240,12 @@ class SqliteStore(Store):
             connection.execute("BEGIN")
             state = connection.execute("SELECT version, floor FROM collections WHERE id = ?", (collection,)).fetchone()
             version, floor = state or (since, 0)
-            whole = since == 0 or since < floor
-            start = 0 if whole else since
+            complete = since == 0 or since < floor
+            start = 0 if complete else since
             query = "SELECT serial FROM deletions WHERE collection = ? AND version > ?"
-            removed = [] if whole else [row[0] for row in connection.execute(query, (collection, start))]
+            removed = [] if complete else [row[0] for row in connection.execute(query, (collection, start))]
             connection.execute("COMMIT")
-        return Changes(version, whole, self._changed(collection, start), removed)
+        return Changes(version, complete, self._changed(collection, start), removed)
 
     def _changed(self, collection: bytes, since: int) -> Iterator[SubjectRow]:
         """Yield changed rows step by step; a row that changes meanwhile comes again, later."""

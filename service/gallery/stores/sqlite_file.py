@@ -42,7 +42,7 @@ class SqliteFile:
             connection.executescript(schema)
             connection.execute(_CLOCK)
             row = connection.execute("SELECT latest FROM clock").fetchone()
-        self._latest = self._written = float(row[0]) if row else 0.0
+        self._latest = self._written_down = float(row[0]) if row else 0.0
         self._latest_at: float | None = None  # time.monotonic(); None: the file may have lain unused for any time
         self._fill_reserve()
 
@@ -51,19 +51,19 @@ class SqliteFile:
 
         A time to which the clock jumped by a day is returned, but not remembered: the clock may be set right again.
         """
-        seen = time.time()
-        steady = time.monotonic()
+        wall_time = time.time()
+        monotonic = time.monotonic()
         with self._lock:
-            expected = seen if self._latest_at is None else self._latest + steady - self._latest_at
-            if seen - expected >= JUMP_SECONDS:
-                return seen
-            if seen >= self._latest or self._latest_at is None:
-                self._latest = max(self._latest, seen)
-                self._latest_at = steady
+            expected = wall_time if self._latest_at is None else self._latest + monotonic - self._latest_at
+            if wall_time - expected >= JUMP_SECONDS:
+                return wall_time
+            if wall_time >= self._latest or self._latest_at is None:
+                self._latest = max(self._latest, wall_time)
+                self._latest_at = monotonic
             latest = self._latest
-            due = latest - self._written >= CLOCK_SECONDS
+            due = latest - self._written_down >= CLOCK_SECONDS
             if due:
-                self._written = latest
+                self._written_down = latest
         if due:
             query = (
                 "INSERT INTO clock VALUES (0, ?) ON CONFLICT (id) DO UPDATE SET latest = max(latest, excluded.latest)"

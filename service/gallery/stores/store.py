@@ -62,11 +62,11 @@ class Changes:
     """What happened in a collection up to `version` at least: subjects written, serials removed.
 
     A subject that is written meanwhile may come twice: the later row counts. The rows' bodies are left empty. With
-    `whole` the rows are all there is.
+    `complete` the rows are all there is.
     """
 
     version: int
-    whole: bool
+    complete: bool
     rows: Iterator[SubjectRow]
     removed: list[int]
 

@@ -92,7 +92,7 @@ class FaceIds:
 def _catch_up(encrypted: EncryptedStore, opened: OpenCollection, known: _Known) -> None:
     """Take in what happened in a collection since it was read last."""
     changes = encrypted.store.changes(opened.id, known.version)
-    if changes.whole:
+    if changes.complete:
         kept = known.rows[:0]
         fresh = [row for each in encrypted.subjects(opened) if not isinstance(each, str) for row in _rows_of(each)]
     else:

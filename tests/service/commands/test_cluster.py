@@ -8,7 +8,7 @@ import pytest
 import skimage.data
 
 from service.commands.photos import PhotoArgument
-from service.commands.sorting import DescribedPhotos, sort_into_folders
+from service.commands.sorting import PhotoFaces, sort_into_folders
 from service.config import Settings
 from service.gallery.scoring import Scoring
 from tests.converted import with_converted_networks
@@ -19,25 +19,25 @@ ADA, BOB, EVE = 1, 2, 3
 
 
 @pytest.fixture
-def described(tmp_path: Path) -> DescribedPhotos:
+def photo_faces(tmp_path: Path) -> PhotoFaces:
     """Four photos: ada; ada and bob; nobody; bob and a face of poor quality."""
-    found = DescribedPhotos(Scoring.of(card()))
+    faces = PhotoFaces(Scoring.of(card()))
     for name in ("a.jpg", "deep/b.jpg", "c.jpg", "d.jpg"):
         file = tmp_path / "photos" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(name)
-        found.photos.append(PhotoArgument(str(file), Path(name)))
+        faces.photos.append(PhotoArgument(str(file), Path(name)))
     for photo, person, take, good in ((0, ADA, 1, 1), (1, ADA, 2, 1), (1, BOB, 1, 1), (3, BOB, 2, 1), (3, EVE, 1, 0.1)):
-        found.owners.append(photo)
-        found.vectors.append(vector(person, take).astype(np.float32))
-        found.quality.append(good)
-    return found
+        faces.owners.append(photo)
+        faces.vectors.append(vector(person, take).astype(np.float32))
+        faces.quality.append(good)
+    return faces
 
 
 @pytest.mark.parametrize("copy", [False, True])
-def test_a_folder_for_each_person(described: DescribedPhotos, tmp_path: Path, copy: bool) -> None:
+def test_a_folder_for_each_person(photo_faces: PhotoFaces, tmp_path: Path, copy: bool) -> None:
     out = tmp_path / "sorted"
-    counts = sort_into_folders(described, out, Settings(), copy=copy)
+    counts = sort_into_folders(photo_faces, out, Settings(), copy=copy)
     assert counts == {"person-001": 2, "person-002": 2, "unsure": 1, "nobody": 1}
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     people = {frozenset(name.split("/", 1)[1] for name in files if name.startswith(f"person-00{n}")) for n in (1, 2)}

@@ -21,35 +21,35 @@ FIRST, SECOND = b"1" * KEY_BYTES, b"2" * KEY_BYTES
 
 
 def test_what_is_sealed_opens_in_its_place_only():
-    sealer = Cipher(FIRST)
-    sealed = sealer.seal(b"Ada Lovelace", b"subject", b"id", b"tag")
-    assert b"Lovelace" not in sealed, "a shorter word may stand in random bytes"
-    assert sealer.open(sealed, b"subject", b"id", b"tag") == b"Ada Lovelace"
+    cipher = Cipher(FIRST)
+    ciphertext = cipher.encrypt(b"Ada Lovelace", b"subject", b"id", b"tag")
+    assert b"Lovelace" not in ciphertext, "a shorter word may stand in random bytes"
+    assert cipher.decrypt(ciphertext, b"subject", b"id", b"tag") == b"Ada Lovelace"
     for place in ((b"subject", b"id", b"tog"), (b"subject", b"idtag"), (b"subject", b"idt", b"ag"), ()):
         with pytest.raises(VaultLocked):
-            sealer.open(sealed, *place)
+            cipher.decrypt(ciphertext, *place)
     with pytest.raises(VaultLocked):
-        Cipher(SECOND).open(sealed, b"subject", b"id", b"tag")
+        Cipher(SECOND).decrypt(ciphertext, b"subject", b"id", b"tag")
 
 
 @pytest.mark.parametrize("position", [0, 11, 12, 20, -1])
 def test_one_flipped_bit_is_noticed(position):
-    sealer = Cipher(FIRST)
-    sealed = bytearray(sealer.seal(b"data", b"place"))
-    sealed[position] ^= 1
+    cipher = Cipher(FIRST)
+    ciphertext = bytearray(cipher.encrypt(b"data", b"place"))
+    ciphertext[position] ^= 1
     with pytest.raises(VaultLocked):
-        sealer.open(bytes(sealed), b"place")
+        cipher.decrypt(bytes(ciphertext), b"place")
 
 
 @pytest.mark.parametrize("cut", [0, 5, 12, 20])
 def test_a_cut_value_is_noticed(cut):
     with pytest.raises(VaultLocked):
-        Cipher(FIRST).open(Cipher(FIRST).seal(b"data", b"place")[:cut], b"place")
+        Cipher(FIRST).decrypt(Cipher(FIRST).encrypt(b"data", b"place")[:cut], b"place")
 
 
 def test_the_same_value_never_looks_the_same():
-    sealer = Cipher(FIRST)
-    assert len({sealer.seal(b"x", b"p") for _ in range(100)}) == 100
+    cipher = Cipher(FIRST)
+    assert len({cipher.encrypt(b"x", b"p") for _ in range(100)}) == 100
 
 
 def test_tags_find_again_and_depend_on_the_key():

@@ -152,8 +152,10 @@ def test_whoever_writes_to_the_store_makes_no_catalog(start: Started, open_store
             start().collection("visitors")
         return
     else:
-        sealed = gallery.encrypted.seal(b"\x80", b"record", name.encode())  # under the right key, for another place
-        store.put_record(name, sealed)
+        ciphertext = gallery.encrypted.encrypt(
+            b"\x80", b"record", name.encode()
+        )  # under the right key, for another place
+        store.put_record(name, ciphertext)
     for call in (lambda: start().collections(), lambda: start().collection("staff"), lambda: start().collection("new")):
         with pytest.raises(VaultLocked):
             call()
