@@ -91,10 +91,10 @@ def _decode_jpeg(data: bytes, header: ImageHeader) -> Pixels:
     # simplejpeg cannot go on after a warning of the header, OpenCV can.
     end = len(data[: scan_end(data, header.start, header.scans)].rstrip(b"\xff"))  # a marker may begin with several
     pixels = _decode_opencv(data, header)
-    probed = _decode_opencv(data[:end] + PROBE + data[end:], header)
-    if pixels is None or probed is None:
+    decoded_with_probe = _decode_opencv(data[:end] + PROBE + data[end:], header)
+    if pixels is None or decoded_with_probe is None:
         raise ImageBroken("the JPEG file is damaged")
-    if not np.array_equal(pixels, probed):  # libjpeg tells its first warning only: it may have ended early as well
+    if not np.array_equal(pixels, decoded_with_probe):  # libjpeg tells only its first warning: it may have ended early
         raise ImageBroken("the JPEG file is cut short")
     return pixels
 
@@ -143,14 +143,14 @@ def _decode_opencv(data: bytes, header: ImageHeader) -> Pixels | None:
             return None
         flags = cv2.IMREAD_UNCHANGED
     try:
-        found = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
         return None
-    if found is None or found.shape[:2] != (header.height, header.width):
+    if pixels is None or pixels.shape[:2] != (header.height, header.width):
         return None
     if not header.transparent:
-        return cast(Pixels, found)
-    return _bgra_over_white(found) if found.ndim == 3 and found.shape[2] == 4 else None
+        return cast(Pixels, pixels)
+    return _bgra_over_white(pixels) if pixels.ndim == 3 and pixels.shape[2] == 4 else None
 
 
 def _bgra_over_white(colors: np.ndarray[Any, Any]) -> Pixels:
@@ -199,10 +199,10 @@ def _register_reader(name: str) -> None:
 
 def _orientation(image: ImageFile.ImageFile) -> int:
     try:
-        found = image.getexif().get(ORIENTATION, 1)
+        orientation = image.getexif().get(ORIENTATION, 1)
     except BROKEN:  # damaged EXIF does not make the picture unreadable
         return 1
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 def pillow_to_rgb(image: Image.Image) -> Pixels:

@@ -36,7 +36,7 @@ ATTEMPTS = 50
 _RECORD = "keys"
 _USED = "key-used/"
 _FORM = re.compile(r"face_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
-_NOBODY = hashlib.sha256(b"nobody").hexdigest()
+_DUMMY_HASH = hashlib.sha256(b"nobody").hexdigest()
 
 
 class Unauthorized(ServiceError):
@@ -131,7 +131,7 @@ class _StoredKey(msgspec.Struct, frozen=True):
         """Return whether this is the key's secret."""
         hashed = _hashed(secret)
         current = hmac.compare_digest(hashed, self.hashed)
-        previous = hmac.compare_digest(hashed, self.previous or _NOBODY) and now < self.previous_until
+        previous = hmac.compare_digest(hashed, self.previous or _DUMMY_HASH) and now < self.previous_until
         return current or previous
 
 
@@ -152,7 +152,7 @@ class KeyRing:
         self._keys = _Keys()
         self._read_at = -math.inf
         self._highest = 0
-        self._used: dict[str, float] = {}
+        self._noted_uses: dict[str, float] = {}
 
     def create(
         self,
@@ -181,8 +181,8 @@ class KeyRing:
             stored = keys.keys.get(identity)
             if stored is None:
                 return None
-            new = _StoredKey(stored.key, _hashed(secret), stored.hashed, self._clock() + grace)
-            if self._write(record, keys, keys.keys | {identity: new}):
+            renewed = _StoredKey(stored.key, _hashed(secret), stored.hashed, self._clock() + grace)
+            if self._write(record, keys, keys.keys | {identity: renewed}):
                 return stored.key, f"face_{identity}_{secret}"
         raise ServiceError("the keys are changed by too many callers at once")
 
@@ -191,8 +191,8 @@ class KeyRing:
         for record, keys in self._attempts():
             if identity not in keys.keys:
                 return False
-            left = {name: stored for name, stored in keys.keys.items() if name != identity}
-            if self._write(record, keys, left):
+            remaining = {name: stored for name, stored in keys.keys.items() if name != identity}
+            if self._write(record, keys, remaining):
                 self._records.delete(_USED + identity)
                 return True
         raise ServiceError("the keys are changed by too many callers at once")
@@ -262,9 +262,9 @@ class KeyRing:
     def _note_use(self, identity: str, now: float) -> None:
         """Write down the use of a key, in this process at most every USED_SECONDS; a full disk does not stop it."""
         with self._lock:
-            if now - self._used.get(identity, -math.inf) < USED_SECONDS:
+            if now - self._noted_uses.get(identity, -math.inf) < USED_SECONDS:
                 return
-            self._used[identity] = now
+            self._noted_uses[identity] = now
         try:
             self._records.put(_USED + identity, msgspec.json.encode(now))
         except ServiceError:
@@ -293,8 +293,8 @@ def _matches(name: str, pattern: str) -> bool:
 
 def _fits(stored: _StoredKey | None, secret: str, now: float) -> bool:
     """Compare a secret; a hash is compared also when there is no such key, so that the time taken tells nothing."""
-    nobody = _StoredKey(Key("", "", frozenset(), 0), _NOBODY)
-    return (stored or nobody).fits(secret, now) and stored is not None
+    dummy = _StoredKey(Key("", "", frozenset(), 0), _DUMMY_HASH)
+    return (stored or dummy).fits(secret, now) and stored is not None
 
 
 def _hashed(secret: str) -> str:

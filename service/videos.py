@@ -52,22 +52,22 @@ def sample_frames(data: bytes, header: ImageHeader, limits: VideoLimits) -> list
     Raises NotAnImage for a file without a picture, ImageBroken, ImageTooLarge, VideoTooLong, VideoNeedsJob.
     """
     frames = _pictures(data, header, limits) if header.format in PICTURES else _movie(data, header, limits)
-    held: list[VideoFrame] = []
+    sampled: list[VideoFrame] = []
     step = FIRST_STEP
     end = time.monotonic() + limits.work_seconds
     for count, frame in enumerate(frames, start=1):
         _check(count, frame, limits, end)
-        if held and frame.seconds < held[-1].time + step:
+        if sampled and frame.seconds < sampled[-1].time + step:
             continue
-        held.append(VideoFrame(round(frame.seconds, 3), _jpeg(frame.pixels())))
-        if len(held) >= HELD * limits.frames:
-            held = held[::2]
-            step = max(2 * step, held[1].time - held[0].time - FIRST_STEP / 2)
-    if not held:
+        sampled.append(VideoFrame(round(frame.seconds, 3), _jpeg(frame.pixels())))
+        if len(sampled) >= HELD * limits.frames:
+            sampled = sampled[::2]
+            step = max(2 * step, sampled[1].time - sampled[0].time - FIRST_STEP / 2)
+    if not sampled:
         raise ImageBroken("no frame of the video can be decoded")
-    times = np.array([frame.time for frame in held])
-    wanted = np.linspace(0, times[-1], min(limits.frames, len(held)))
-    return [held[index] for index in np.unique(np.abs(wanted[:, None] - times).argmin(axis=1))]
+    times = np.array([frame.time for frame in sampled])
+    targets = np.linspace(0, times[-1], min(limits.frames, len(sampled)))
+    return [sampled[index] for index in np.unique(np.abs(targets[:, None] - times).argmin(axis=1))]
 
 
 def _check(count: int, frame: _Frame, limits: VideoLimits, end: float) -> None:

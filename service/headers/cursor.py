@@ -29,12 +29,12 @@ class Cursor:
 
     def take(self, count: int) -> bytes:
         """Return the next bytes and go on behind them."""
-        part = self.peek(count)
+        taken = self.peek(count)
         self._parsed += count
         if self._parsed > MAX_PARSED:
             raise HeaderDamaged(f"it has more than {MAX_PARSED:,} bytes")
         self.at += count
-        return part
+        return taken
 
     def peek(self, count: int) -> bytes:
         """Return the next bytes and stay where it is."""

@@ -25,7 +25,7 @@ MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
 @dataclass
-class _Found:
+class _JpegInfo:
     """What the segments read so far say; `start` is where the first scan's data begin, 0 before that."""
 
     width: int = 0
@@ -40,71 +40,71 @@ class _Found:
 def parse(cursor: Cursor) -> ImageHeader:
     """Return the header. Raises NotAnImage for kinds that are not decoded, HeaderDamaged."""
     cursor.take(2)
-    found = _Found()
+    info = _JpegInfo()
     while True:
         kind = _marker(cursor)
-        if kind == EOI or (found.start and cursor.left < 2):
+        if kind == EOI or (info.start and cursor.left < 2):
             break
         body = cursor.number(2) - 2
         if body < 0:
             raise HeaderDamaged("a segment is shorter than its own length")
         if kind == SOS:
-            if _read_scan(cursor, body, found):
+            if _read_scan(cursor, body, info):
                 break
         else:
-            _read_segment(cursor, kind, body, found)
-    if not found.start:
+            _read_segment(cursor, kind, body, info)
+    if not info.start:
         raise HeaderDamaged("there are no compressed data")
     # Progressive files are decoded through their coefficients: two bytes each, for up to all channels.
-    coefficients = 2 * found.channels if found.is_progressive or found.scans > 1 else 0
-    bytes_a_pixel = (7 if found.channels == 4 else 3) + coefficients  # inks are held beside the result
+    coefficients = 2 * info.channels if info.is_progressive or info.scans > 1 else 0
+    bytes_a_pixel = (7 if info.channels == 4 else 3) + coefficients  # inks are held beside the result
     return ImageHeader(
         "JPEG",
-        found.width,
-        found.height,
-        found.orientation,
-        found.channels,
-        scans=found.scans,
-        start=found.start,
-        held=found.width * found.height * bytes_a_pixel,
+        info.width,
+        info.height,
+        info.orientation,
+        info.channels,
+        scans=info.scans,
+        start=info.start,
+        held=info.width * info.height * bytes_a_pixel,
     )
 
 
-def _read_segment(cursor: Cursor, kind: int, body: int, found: _Found) -> None:
+def _read_segment(cursor: Cursor, kind: int, body: int, info: _JpegInfo) -> None:
     """Read a segment of `body` bytes that is no scan."""
     if kind in (SOF_BASELINE, SOF_EXTENDED, SOF_PROGRESSIVE):
-        _read_frame(cursor, kind, body, found)
+        _read_frame(cursor, kind, body, info)
     elif kind == SOF_JPEG_LS or kind in OTHER_FRAMES:
         name = "JPEG-LS" if kind == SOF_JPEG_LS else "lossless and arithmetically coded JPEG"
         raise NotAnImage(f"{name} files are not read, only baseline and progressive JPEG")
-    elif kind == APP1 and cursor.peek(min(body, 6)) == b"Exif\0\0" and found.orientation == 1:
-        found.orientation = exif.orientation(cursor.take(body))
+    elif kind == APP1 and cursor.peek(min(body, 6)) == b"Exif\0\0" and info.orientation == 1:
+        info.orientation = exif.orientation(cursor.take(body))
     else:
         cursor.skip(body)
 
 
-def _read_frame(cursor: Cursor, kind: int, body: int, found: _Found) -> None:
-    if found.channels:
+def _read_frame(cursor: Cursor, kind: int, body: int, info: _JpegInfo) -> None:
+    if info.channels:
         raise HeaderDamaged("it announces two pictures")
     bits = cursor.number(1)
     if bits != 8:
         raise NotAnImage(f"JPEG files of {bits} bits a channel are not read, only those of 8")
-    found.height = cursor.number(2)
-    found.width = cursor.number(2)
-    found.channels = cursor.number(1)
-    found.is_progressive = kind == SOF_PROGRESSIVE
+    info.height = cursor.number(2)
+    info.width = cursor.number(2)
+    info.channels = cursor.number(1)
+    info.is_progressive = kind == SOF_PROGRESSIVE
     cursor.skip(body - 6)
 
 
-def _read_scan(cursor: Cursor, body: int, found: _Found) -> bool:
+def _read_scan(cursor: Cursor, body: int, info: _JpegInfo) -> bool:
     """Move past a scan; return whether nothing after it is read."""
-    if not found.channels:
+    if not info.channels:
         raise HeaderDamaged("compressed data come before the size of the picture")
     in_scan = cursor.peek(1)[0] if body else 0
     cursor.skip(body)
-    found.start = found.start or cursor.at
-    found.scans += 1
-    if not found.is_progressive and in_scan == found.channels:
+    info.start = info.start or cursor.at
+    info.scans += 1
+    if not info.is_progressive and in_scan == info.channels:
         return True  # all of the picture: the decoder stops here, too
     next_marker = MARKER_IN_SCAN.search(cursor.data, cursor.at)
     if next_marker is None:
@@ -117,13 +117,13 @@ def scan_end(data: bytes, start: int, scans: int) -> int:
     """Return where the compressed data of the last of so many scans end, the first of which begin at `start`."""
     at = start
     while True:
-        found = MARKER_IN_SCAN.search(data, at)
-        if found is None:
+        marker = MARKER_IN_SCAN.search(data, at)
+        if marker is None:
             return len(data)
         scans -= 1
         if not scans:
-            return found.start()
-        at = found.start()
+            return marker.start()
+        at = marker.start()
         while data[at + 1 : at + 2] != b"\xda":  # the tables before the next scan
             at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
             if at >= len(data):
@@ -138,10 +138,10 @@ def _marker(cursor: Cursor) -> int:
     """
     while True:
         cursor.count_part()
-        found = cursor.data.find(b"\xff", cursor.at)
-        if found < 0:
+        position = cursor.data.find(b"\xff", cursor.at)
+        if position < 0:
             raise HeaderDamaged("it ends before the compressed data")
-        cursor.at = found + 1
+        cursor.at = position + 1
         kind = cursor.number(1)
         while kind == 0xFF:
             kind = cursor.number(1)

@@ -24,18 +24,18 @@ BIG = 43
 def parse(cursor: Cursor) -> ImageHeader:
     """Return the header. Raises HeaderDamaged."""
     order: Literal["little", "big"] = "little" if cursor.take(2) == b"II" else "big"
-    big = cursor.number(2, order) == BIG
-    if big:
+    is_big = cursor.number(2, order) == BIG
+    if is_big:
         cursor.take(4)
-    word = 8 if big else 4
-    _go_to(cursor, cursor.number(word, order))
-    count = cursor.number(8 if big else 2, order)
+    offset_size = 8 if is_big else 4
+    _go_to(cursor, cursor.number(offset_size, order))
+    count = cursor.number(8 if is_big else 2, order)
     if count > MAX_ENTRIES:
         raise HeaderDamaged(f"its first directory has more than {MAX_ENTRIES} entries")
     tags: dict[int, int] = {}
     for _ in range(count):
-        tag, kind, number = cursor.number(2, order), cursor.number(2, order), cursor.number(word, order)
-        value = cursor.take(word)
+        tag, kind, number = cursor.number(2, order), cursor.number(2, order), cursor.number(offset_size, order)
+        value = cursor.take(offset_size)
         if tag in NEEDED and kind in SIZES:
             tags[tag] = max(tags.get(tag, 0), _largest(cursor, value, SIZES[kind], number, order))
     if WIDTH not in tags or HEIGHT not in tags:
@@ -54,10 +54,10 @@ def _largest(cursor: Cursor, value: bytes, size: int, count: int, order: Literal
     if not 0 < count <= MAX_SAMPLES:
         raise HeaderDamaged(f"an entry of its first directory has {count:,} numbers")
     if size * count > len(value):
-        after = cursor.at
+        position = cursor.at
         _go_to(cursor, int.from_bytes(value, order))
         value = cursor.take(size * count)
-        cursor.at = after
+        cursor.at = position
     return max(int.from_bytes(value[start : start + size], order) for start in range(0, size * count, size))
 
 
@@ -66,8 +66,8 @@ def _header(tags: dict[int, int]) -> ImageHeader:
     samples, bits = tags.get(SAMPLES, 1), tags.get(BITS, 1)
     if not 0 < samples <= MAX_SAMPLES or not 0 < bits <= 64:
         raise HeaderDamaged(f"it has {samples} samples of {bits} bits")
-    stored = samples * -(-bits // 8)
+    pixel_bytes = samples * -(-bits // 8)
     # What is decoded, a tile of it, and the result.
-    tile = tags.get(TILE_WIDTH, 0) * tags.get(TILE_HEIGHT, 0)
-    held = width * height * (max(stored, 4) + 3) + tile * stored
+    tile_pixels = tags.get(TILE_WIDTH, 0) * tags.get(TILE_HEIGHT, 0)
+    held = width * height * (max(pixel_bytes, 4) + 3) + tile_pixels * pixel_bytes
     return ImageHeader("TIFF", width, height, channels=samples, bits=bits, held=held)

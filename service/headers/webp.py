@@ -14,7 +14,7 @@ MAX_EXIF = 1 << 16
 
 
 @dataclass
-class _Found:
+class _WebpInfo:
     """What the chunks read so far say."""
 
     width: int = 0
@@ -29,64 +29,64 @@ class _Found:
 def parse(cursor: Cursor) -> ImageHeader:
     """Return the header. Raises HeaderDamaged."""
     cursor.take(12)
-    found = _Found()
+    info = _WebpInfo()
     for _ in range(MAX_PARTS):
         if cursor.left < 8:
             break
         kind, size = cursor.take(4), cursor.number(4, "little")
         end = cursor.at + size + size % 2
-        _read_chunk(cursor, kind, size, found)
+        _read_chunk(cursor, kind, size, info)
         cursor.at = min(end, cursor.end)
-    if not found.has_pixels:
+    if not info.has_pixels:
         raise HeaderDamaged("there are no pixels in it")
     # The lossless decoder holds ARGB beside its result; transparency is composited in strips.
-    bytes_a_pixel = (4 if found.lossless else 0) + (7 if found.transparent or found.animated else 3)
+    bytes_a_pixel = (4 if info.lossless else 0) + (7 if info.transparent or info.animated else 3)
     return ImageHeader(
         "WEBP",
-        found.width,
-        found.height,
-        found.orientation,
-        4 if found.transparent else 3,
+        info.width,
+        info.height,
+        info.orientation,
+        4 if info.transparent else 3,
         8,
-        found.transparent,
-        found.animated,
-        held=found.width * found.height * bytes_a_pixel,
+        info.transparent,
+        info.animated,
+        held=info.width * info.height * bytes_a_pixel,
     )
 
 
-def _read_chunk(cursor: Cursor, kind: bytes, size: int, found: _Found) -> None:
+def _read_chunk(cursor: Cursor, kind: bytes, size: int, info: _WebpInfo) -> None:
     if kind == b"VP8X":
         flags = cursor.number(4, "little")
-        found.transparent |= bool(flags & ALPHA)
-        found.animated = bool(flags & ANIMATION)
-        found.width = cursor.number(3, "little") + 1
-        found.height = cursor.number(3, "little") + 1
+        info.transparent |= bool(flags & ALPHA)
+        info.animated = bool(flags & ANIMATION)
+        info.width = cursor.number(3, "little") + 1
+        info.height = cursor.number(3, "little") + 1
     elif kind == b"VP8 ":
-        _read_lossy(cursor, found)
+        _read_lossy(cursor, info)
     elif kind == b"VP8L":
-        _read_lossless(cursor, found)
+        _read_lossless(cursor, info)
     elif kind == b"ANMF":
-        found.has_pixels = True
+        info.has_pixels = True
     elif kind == b"EXIF" and size <= MAX_EXIF and cursor.left >= size:
-        found.orientation = exif.orientation(cursor.take(size))
+        info.orientation = exif.orientation(cursor.take(size))
 
 
-def _read_lossy(cursor: Cursor, found: _Found) -> None:
+def _read_lossy(cursor: Cursor, info: _WebpInfo) -> None:
     frame = cursor.take(10)
     if frame[3:6] != b"\x9d\x01\x2a":
         raise HeaderDamaged("its first frame is no key frame")
-    found.has_pixels = True
-    if not found.width:
-        found.width = int.from_bytes(frame[6:8], "little") & 0x3FFF
-        found.height = int.from_bytes(frame[8:10], "little") & 0x3FFF
+    info.has_pixels = True
+    if not info.width:
+        info.width = int.from_bytes(frame[6:8], "little") & 0x3FFF
+        info.height = int.from_bytes(frame[8:10], "little") & 0x3FFF
 
 
-def _read_lossless(cursor: Cursor, found: _Found) -> None:
+def _read_lossless(cursor: Cursor, info: _WebpInfo) -> None:
     if cursor.number(1) != 0x2F:
         raise HeaderDamaged("its lossless data have no signature")
     bits = cursor.number(4, "little")
-    found.transparent |= bool(bits >> 28 & 1)
-    found.has_pixels = found.lossless = True
-    if not found.width:
-        found.width = (bits & 0x3FFF) + 1
-        found.height = (bits >> 14 & 0x3FFF) + 1
+    info.transparent |= bool(bits >> 28 & 1)
+    info.has_pixels = info.lossless = True
+    if not info.width:
+        info.width = (bits & 0x3FFF) + 1
+        info.height = (bits >> 14 & 0x3FFF) + 1

@@ -25,7 +25,7 @@ from service.http.compat.endpoints import COMPREFACE, REKOGNITION, api_of, canon
 from service.keys import Key
 from service.ops.metrics import Metrics
 
-CONCERNED = ("/v1/", COMPREFACE, REKOGNITION)
+AUDITED_PREFIXES = ("/v1/", COMPREFACE, REKOGNITION)
 """What the paths begin with that the audit log is about."""
 CLIENT_GONE = 499
 """nginx's number for a client that left before its answer; only in logs and metrics."""
@@ -122,14 +122,14 @@ class Record:
         self._endpoint = endpoint
         self._keys_on = keys_on
         self.names = names
-        concerned = endpoint.path.startswith(CONCERNED) and endpoint.needs != "nothing"
-        self._wanted = concerned and (keys_on or endpoint.needs not in ("analyze", "any key"))
+        is_audited = endpoint.path.startswith(AUDITED_PREFIXES) and endpoint.needs != "nothing"
+        self._is_due = is_audited and (keys_on or endpoint.needs not in ("analyze", "any key"))
 
     async def write(self, status: int) -> None:
         """Write the line with the status of the answer, the first time this is called."""
-        wanted = self._wanted
-        self._wanted = False
-        if not wanted or (self.key is None and (self._keys_on or status == 403)):
+        is_due = self._is_due
+        self._is_due = False
+        if not is_due or (self.key is None and (self._keys_on or status == 403)):
             return
         state: dict[str, Any] = self._scope.get("state", {})
         receipt = state.get("receipt")

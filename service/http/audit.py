@@ -150,13 +150,13 @@ def verify(folder: Path) -> Verified:
     for path in files(folder):
         with path.open("rb") as file:
             for number, text in enumerate(file, 1):
-                previous, found, expected = _links(text)
+                previous, actual, expected = _links(text)
                 if chain is None:
                     chain = previous or START
                     complete = previous in (None, START)
-                if found is None or (previous or chain) != chain or found != expected(chain):
+                if actual is None or (previous or chain) != chain or actual != expected(chain):
                     return Verified(count, chain, complete, f"{path.name}, line {number}")
-                chain = found
+                chain = actual
                 count += 1
     return Verified(count, chain or START, complete)
 
@@ -165,8 +165,8 @@ def _links(text: bytes) -> tuple[str | None, str | None, Callable[[str], str]]:
     """Return a line's `previous`, its `chain`, and what computes the chain that it should have."""
     try:
         line = json.loads(text)
-        found = line.pop("chain")
-        return line.get("previous"), str(found), lambda chain: _chained(chain, line)
+        actual = line.pop("chain")
+        return line.get("previous"), str(actual), lambda chain: _chained(chain, line)
     except (ValueError, KeyError, AttributeError, TypeError):
         return None, None, lambda _: ""
 
@@ -193,8 +193,8 @@ def _last_chain_before(folder: Path) -> str:
     older = sorted(folder.glob(PUT_ASIDE))
     if not older:
         return START
-    with older[-1].open("rb") as before:
-        return _last_chain(before.fileno())
+    with older[-1].open("rb") as file:
+        return _last_chain(file.fileno())
 
 
 def _last_chain(file: int) -> str:
@@ -202,9 +202,9 @@ def _last_chain(file: int) -> str:
     size = os.fstat(file).st_size
     tail = os.pread(file, LONGEST_LINE, max(0, size - LONGEST_LINE))
     for text in reversed(tail.splitlines()):
-        _, found, _ = _links(text)
-        if found is not None:
-            return found
+        _, chain, _ = _links(text)
+        if chain is not None:
+            return chain
     return START
 
 

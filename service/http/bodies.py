@@ -63,7 +63,7 @@ class Body:
         self._limit = {"photos": int(settings.max_request_bytes), "file": None}.get(kind, SMALL)
         self._seconds = settings.upload_timeout
         self._deadline = time.monotonic() + settings.upload_timeout
-        self._held = 0
+        self._counted = 0
         closing = "close" in headers.get("connection", "").lower() or scope.get("http_version") == "1.0"
         self._drained_first = closing and "expect" not in headers
 
@@ -90,8 +90,8 @@ class Body:
 
     def release(self) -> None:
         """Give back what the body took of the process's budget."""
-        self._budget.give_back(self._held)
-        self._held = 0
+        self._budget.give_back(self._counted)
+        self._counted = 0
 
     async def drain(self) -> None:
         """Read what is still coming from a client that will hang up after the answer, within limits.
@@ -116,7 +116,7 @@ class Body:
             if self.received > self._limit:
                 raise self._too_large()
             self._budget.take(count)
-            self._held += count
+            self._counted += count
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"the body of this request may have {self._limit:,} bytes")

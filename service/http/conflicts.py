@@ -28,7 +28,7 @@ async def check_conflicts(
     subject: str,
     outcomes: Sequence[Probe | ServiceError],
     on_conflict: OnConflict,
-    answering: Scoring,
+    scoring: Scoring,
 ) -> list[Conflict] | None:
     """Return the other subjects whom the faces match, most similar first; None where nobody could or should look.
 
@@ -38,29 +38,29 @@ async def check_conflicts(
     if on_conflict == "ignore":
         return None
     vectors = [outcome.vector for outcome in outcomes if isinstance(outcome, Probe)]
-    own = clean_name(subject)
+    own_name = clean_name(subject)
     settings: Settings = request.app.state.settings
 
-    def look() -> dict[str, float]:
-        found: dict[str, float] = {}
+    def search() -> dict[str, float]:
+        similarities: dict[str, float] = {}
         for vector in vectors:
-            result = search_gallery(request, collection, answering.model, vector, CANDIDATES)
+            result = search_gallery(request, collection, scoring.model, vector, CANDIDATES)
             for match in result.matches:
-                threshold = answering.identification(result.gallery_size, settings.fpir, match.media, 1)
-                if match.subject != own and match.similarity >= threshold:
-                    found[match.subject] = max(match.similarity, found.get(match.subject, -1.0))
-        return found
+                threshold = scoring.identification(result.gallery_size, settings.fpir, match.media, 1)
+                if match.subject != own_name and match.similarity >= threshold:
+                    similarities[match.subject] = max(match.similarity, similarities.get(match.subject, -1.0))
+        return similarities
 
     try:
-        answering.calibrated()
-        found = await asyncio.to_thread(look)
+        scoring.calibrated()
+        similarities = await asyncio.to_thread(search)
     except (NotCalibrated, SearcherMissing):
         if on_conflict == "refuse":
             raise
         return None
-    if found and on_conflict == "refuse":
+    if similarities and on_conflict == "refuse":
         raise IdentityConflict("nothing was stored; a search for the face tells whose it is")
-    ranked = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    ranked = sorted(similarities.items(), key=lambda item: (-item[1], item[0]))
     return [Conflict(subject=name, similarity=similarity) for name, similarity in ranked]
 
 
@@ -69,15 +69,15 @@ def reviewed_conflicts(gallery: Gallery, review: PartReview) -> CollectionConfli
 
     Whoever was deleted since is left out. Raises CollectionNotFound.
     """
-    found = resolve(gallery, review)
+    resolved = resolve(gallery, review)
     return conflicts_response(
         [
             SubjectsConflict(subjects=(first, second), similarity=pair.similarity, threshold=pair.threshold)
-            for first, second, pair in found.pairs
+            for first, second, pair in resolved.pairs
         ],
         [
             SubjectOutlier(subject=subject, medium=medium, similarity=outlier.similarity)
-            for subject, medium, outlier in found.outliers
+            for subject, medium, outlier in resolved.outliers
         ],
         review.checked,
         review.model,

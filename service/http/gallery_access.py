@@ -17,7 +17,7 @@ from service.gallery.outliers import find_outliers
 from service.gallery.resources import Resources
 from service.gallery.scoring import Scoring, Verdict
 from service.http.options import PROBLEM_RESPONSES, Responses
-from service.http.probes import Probe, scoring
+from service.http.probes import Probe, model_scoring
 from service.keys import Key
 from service.schemas.faces import Problem
 from service.schemas.identity import (
@@ -60,13 +60,13 @@ async def scoring_for(request: Request, collection: str) -> Scoring:
     So a collection of an older model is served until its people are enrolled again, if workers of both are there.
     Raises NotReady, InvalidName.
     """
-    return await scoring(request, await in_gallery_thread(request, Gallery.model, collection))
+    return await model_scoring(request, await in_gallery_thread(request, Gallery.model, collection))
 
 
 async def current_model(request: Request) -> str | None:
     """Return the digest of the model that answers now, None while there is none."""
     try:
-        return (await scoring(request)).model
+        return (await model_scoring(request)).model
     except NotReady:
         return None
 
@@ -74,8 +74,8 @@ async def current_model(request: Request) -> str | None:
 class ModelAttempt:
     """A try under one model. As a context manager it swallows ModelMismatch, so that another can be tried."""
 
-    def __init__(self, answering: Scoring) -> None:
-        self.scoring = answering
+    def __init__(self, scoring: Scoring) -> None:
+        self.scoring = scoring
         self.mismatch: ModelMismatch | None = None
 
     def __enter__(self) -> Scoring:
@@ -116,7 +116,7 @@ def tells_scores(request: Request) -> bool:
 # -- what callers see -------------------------------------------------------------------------------------------------
 
 
-def comparison_response(answering: Scoring, verdict: Verdict, probes: list[Probe], gate: float) -> ComparisonResponse:
+def comparison_response(scoring: Scoring, verdict: Verdict, probes: list[Probe], gate: float) -> ComparisonResponse:
     """Return all that is said of a comparison."""
     return ComparisonResponse(
         similarity=verdict.similarity,
@@ -125,9 +125,9 @@ def comparison_response(answering: Scoring, verdict: Verdict, probes: list[Probe
         far=verdict.far,
         threshold=verdict.threshold,
         thresholds=verdict.thresholds,
-        score=answering.score,
-        model=answering.model,
-        faces=[probe.shown(gate) for probe in probes],
+        score=scoring.score,
+        model=scoring.model,
+        faces=[probe.face_used(gate) for probe in probes],
     )
 
 
@@ -159,14 +159,14 @@ async def reviewed_subject(request: Request, subject: Subject) -> SubjectRespons
     """Return a subject as callers see it, with its outliers where its model has a calibration and a worker."""
     response = subject_response(subject)
     try:
-        answering = await scoring(request, subject.model)
+        scoring = await model_scoring(request, subject.model)
     except NotReady:
         return response
-    if answering.model != subject.model or answering.calibration is None:
+    if scoring.model != subject.model or scoring.calibration is None:
         return response
-    outliers = await asyncio.to_thread(find_outliers, subject, answering.calibration)
-    shown = [Outlier(medium=each.medium, similarity=each.similarity) for each in outliers]
-    return response.model_copy(update={"outliers": shown})
+    outliers = await asyncio.to_thread(find_outliers, subject, scoring.calibration)
+    outlier_responses = [Outlier(medium=each.medium, similarity=each.similarity) for each in outliers]
+    return response.model_copy(update={"outliers": outlier_responses})
 
 
 def subject_response(subject: Subject) -> SubjectResponse:

@@ -18,7 +18,7 @@ from service.schemas.search import GroupSearchResponse, SearchedFace, SearchOpti
 
 
 async def search_all_faces(
-    request: Request, collection: str, photo: bytes, options: SearchOptions, fpir: float, answering: Scoring
+    request: Request, collection: str, photo: bytes, options: SearchOptions, fpir: float, scoring: Scoring
 ) -> GroupSearchResponse:
     """Search a collection for every face of a photo. Raises NoFace, and what a search for one face raises.
 
@@ -26,33 +26,33 @@ async def search_all_faces(
     """
     settings: Settings = request.app.state.settings
     exact = tells_scores(request)
-    wanted = MAX_FACES if exact else min(MAX_FACES, settings.probes_per_minute)
-    probes = await probe_all_faces(request, photo, wanted, answering.model)
+    max_faces = MAX_FACES if exact else min(MAX_FACES, settings.probes_per_minute)
+    probes = await probe_all_faces(request, photo, max_faces, scoring.model)
     for _ in probes[1:]:  # the first was counted before the photo was analyzed
         limit_probes(request, collection)
     spare = len(probes) if options.exclusive else 0  # so many subjects may belong to other faces
     vectors = [probe.vector for probe in probes]
     results = await asyncio.to_thread(
-        search_gallery_for_all, request, collection, answering.model, vectors, options.limit + spare
+        search_gallery_for_all, request, collection, scoring.model, vectors, options.limit + spare
     )
     size = results[-1].gallery_size
-    rows = [_matches(answering, result, fpir) for result in results]
+    rows = [_matches(scoring, result, fpir) for result in results]
     if options.exclusive:
         rows = give_subjects_to_best_faces(rows)
     if not exact:
         rows = [[coarse_match(match) for match in row if match.matched] for row in rows]
     return GroupSearchResponse(
         faces=[
-            _face(probe, row[: options.limit], answering.identification(size, fpir, 1), settings.min_quality)
+            _face(probe, row[: options.limit], scoring.identification(size, fpir, 1), settings.min_quality)
             for probe, row in zip(probes, rows, strict=True)
         ],
         more=probes[0].faces_seen > len(probes),
         faces_seen=probes[0].faces_seen,
         fpir=fpir,
         gallery_size=size,
-        thresholds=answering.thresholds(1),
-        score=answering.score,
-        model=answering.model,
+        thresholds=scoring.thresholds(1),
+        score=scoring.score,
+        model=scoring.model,
     )
 
 
@@ -73,17 +73,17 @@ def give_subjects_to_best_faces(rows: Sequence[Sequence[MatchResponse]]) -> list
     ]
 
 
-def _matches(answering: Scoring, result: SearchResult, fpir: float) -> list[MatchResponse]:
+def _matches(scoring: Scoring, result: SearchResult, fpir: float) -> list[MatchResponse]:
     size = result.gallery_size
-    return [match_response(match, answering.identification(size, fpir, match.media, 1)) for match in result.matches]
+    return [match_response(match, scoring.identification(size, fpir, match.media, 1)) for match in result.matches]
 
 
 def _face(probe: Probe, matches: list[MatchResponse], threshold: float, gate: float) -> SearchedFace:
-    shown = probe.shown(gate)
+    face_used = probe.face_used(gate)
     return SearchedFace(
-        box=shown.box,
+        box=face_used.box,
         score=probe.score,
-        quality=shown.quality,
+        quality=face_used.quality,
         matches=matches,
         threshold=threshold,
         matched=any(match.matched for match in matches),

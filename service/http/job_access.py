@@ -24,13 +24,15 @@ def new_job(request: Request, total: int, options: Options) -> Job:
     return Job(uuid.uuid4().hex, request.scope["request_id"], owner_of(request), time.time(), total, options)
 
 
-async def begin_job(request: Request, job: Job, items: Sequence[Item], once: IdempotencyKey | None = None) -> Job:
+async def begin_job(
+    request: Request, job: Job, items: Sequence[Item], idempotency_key: IdempotencyKey | None = None
+) -> Job:
     """Keep a job and work on it from now on; return it, or the one that came with the same Idempotency-Key before.
 
     Raises QueueFull, IdempotencyConflict.
     """
     store: JobStore = request.app.state.jobs
-    stored = await store.create(job, items, once)
+    stored = await store.create(job, items, idempotency_key)
     if stored.id == job.id:
         runner: JobRunner = request.app.state.runner
         runner.begin(stored)

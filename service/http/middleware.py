@@ -56,7 +56,7 @@ class RequestContext:
         span = self._tracing.begin("request", headers.get("traceparent")) if self._tracing else None
         scope["trace"] = self._tracing.header(span) if self._tracing and span else ""
 
-        async def send_marked(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -64,7 +64,7 @@ class RequestContext:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_marked)
+            await self._app(scope, receive, send_with_headers)
         finally:
             fields = self._observe(scope, status, time.monotonic() - started)
             if span:
@@ -94,25 +94,25 @@ class LastHandler:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
+        answer_begun = False
 
-        async def send_seen(message: Message) -> None:
-            nonlocal started
-            started = True
+        async def send_noting_start(message: Message) -> None:
+            nonlocal answer_begun
+            answer_begun = True
             await send(message)
 
         try:
-            await self._app(scope, receive, send_seen)
+            await self._app(scope, receive, send_noting_start)
         except ClientDisconnect:
             log.info("the client left before its answer", extra={"request_id": scope["request_id"]})
         except errors.ServiceError as error:
-            if started:
+            if answer_begun:
                 raise
             self._metrics.rejected.labels(error.code).inc()
             await problem(scope, error)(scope, receive, send)
         except Exception:
             log.exception("request failed", extra={"request_id": scope["request_id"]})
-            if started:
+            if answer_begun:
                 raise
             await problem(scope, errors.ServiceError())(scope, receive, send)
 

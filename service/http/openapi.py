@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 
 from service.http.auth import ENDPOINTS, Needs
 from service.http.openapi_details import PROBLEM, describe_body, describe_parameters, describe_statuses
-from service.http.uploads import Described
+from service.http.uploads import OpenApi
 
 SCHEME = "ApiKey"
 REFUSALS = {
@@ -26,28 +26,28 @@ def operation_id(route: APIRoute) -> str:
 
 def complete_openapi(app: FastAPI, root_path: str) -> None:
     """Let the application describe itself completely."""
-    found = app.openapi
+    generate = app.openapi
 
-    def openapi() -> Described:
+    def openapi() -> OpenApi:
         if app.openapi_schema is None:
-            described = found()
-            _complete(described)
+            document = generate()
+            _complete(document)
             if root_path:
-                described["servers"] = [{"url": root_path}]
-            app.openapi_schema = described
+                document["servers"] = [{"url": root_path}]
+            app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _complete(described: Described) -> None:
-    components = described.setdefault("components", {})
+def _complete(document: OpenApi) -> None:
+    components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     components["securitySchemes"] = {
         SCHEME: {"type": "http", "scheme": "bearer", "description": "an API key, where API keys are on"}
     }
     needs = {(method, path): role for method, path, role, _ in ENDPOINTS}
-    for path, method, operation in _operations(described):
+    for path, method, operation in _operations(document):
         _describe_access(operation, needs.get((method.upper(), path), "nothing"))
         describe_parameters(operation)
         describe_statuses(path, method, operation)
@@ -58,13 +58,13 @@ def _complete(described: Described) -> None:
         schemas.pop(name, None)
 
 
-def _operations(described: Described) -> Iterator[tuple[str, str, Described]]:
-    for path, methods in described["paths"].items():
+def _operations(document: OpenApi) -> Iterator[tuple[str, str, OpenApi]]:
+    for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield path, method, operation
 
 
-def _describe_access(operation: Described, needs: Needs) -> None:
+def _describe_access(operation: OpenApi, needs: Needs) -> None:
     if needs == "nothing":
         return
     operation["security"] = [{SCHEME: []}]
@@ -75,25 +75,25 @@ def _describe_access(operation: Described, needs: Needs) -> None:
         operation["responses"].setdefault(status, {"description": text, "content": PROBLEM})
 
 
-def _describe_problems(operation: Described) -> None:
+def _describe_problems(operation: OpenApi) -> None:
     """Every error is a problem document."""
     for status, response in operation["responses"].items():
         if status >= "400":
             response["content"] = PROBLEM
 
 
-def _without_null(schema: Described) -> Described:
+def _without_null(schema: OpenApi) -> OpenApi:
     """Return the schema of a body that may be left out; generated clients would send null, or fail, for it."""
-    others = [each for each in schema.get("anyOf", []) if each.get("type") != "null"]
-    return others[0] if len(others) == 1 else schema
+    options = [option for option in schema.get("anyOf", []) if option.get("type") != "null"]
+    return options[0] if len(options) == 1 else schema
 
 
-def _name_request_bodies(operation: Described, schemas: Described) -> None:
+def _name_request_bodies(operation: OpenApi, schemas: OpenApi) -> None:
     """Give schemas of bodies names, and describe each option once: as a query parameter.
 
     Bodies may hold the options too; forms made from the description would send each of them twice.
     """
-    in_query = {each["name"] for each in operation.get("parameters", []) if each["in"] == "query"}
+    in_query = {parameter["name"] for parameter in operation.get("parameters", []) if parameter["in"] == "query"}
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
         schema = content["schema"] = _without_null(content.get("schema", {}))
         if schema.get("type") != "object":

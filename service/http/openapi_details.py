@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.errors import MEDIA_TYPE
 from service.gallery import MAX_NAME
-from service.http.uploads import Described
+from service.http.uploads import OpenApi
 
 PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 NAME = {"pattern": r"^[^/\x00-\x1f\x7f]+$", "minLength": 1, "maxLength": MAX_NAME}
@@ -45,7 +45,7 @@ NOT_FOUND = "what the path names is not there, or not for this key"
 CONFLICT = "what is stored stands against it"
 
 
-def describe_parameters(operation: Described) -> None:
+def describe_parameters(operation: OpenApi) -> None:
     """Give parameters of paths the rules for their values, and examples."""
     for parameter in operation.get("parameters", []):
         if parameter["in"] == "path" and parameter["name"] in PARAMETERS:
@@ -54,7 +54,7 @@ def describe_parameters(operation: Described) -> None:
             parameter["example"] = example
 
 
-def describe_body(operation: Described) -> None:
+def describe_body(operation: OpenApi) -> None:
     """Give the JSON body an example: that of BODIES, or a photo where the operation takes photos."""
     content = operation.get("requestBody", {}).get("content", {})
     example = BODIES.get(operation["operationId"], {"image": PHOTO} if "image/*" in content else None)
@@ -62,7 +62,7 @@ def describe_body(operation: Described) -> None:
         content["application/json"]["example"] = example
 
 
-def describe_statuses(path: str, method: str, operation: Described) -> None:
+def describe_statuses(path: str, method: str, operation: OpenApi) -> None:
     """Name the statuses that the operation can have: routers describe those of all their routes together."""
     responses = operation["responses"]
     never = set[str]()

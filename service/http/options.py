@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
 from service.errors import InvalidRequest
-from service.http.uploads import Described, Upload, request_body
+from service.http.uploads import OpenApi, Upload, request_body
 
 OptionsModel = TypeVar("OptionsModel", bound=BaseModel)
 
@@ -33,7 +33,7 @@ PROBLEM_RESPONSES: Responses = {
 }
 
 
-def describe_options(options: type[BaseModel]) -> Described:
+def describe_options(options: type[BaseModel]) -> OpenApi:
     """The OpenAPI description of a request with photos whose options stand in the query or in the body."""
     fields = options.model_json_schema()["properties"]
     query = [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in fields.items()]
@@ -42,9 +42,9 @@ def describe_options(options: type[BaseModel]) -> Described:
 
 def query_options(request: Request, kind: type[OptionsModel]) -> OptionsModel:
     """The query's options, without FastAPI's way to them. Raises RequestValidationError."""
-    given = dict(request.query_params) if request.scope["query_string"] else {}
+    values = dict(request.query_params) if request.scope["query_string"] else {}
     try:
-        return kind.model_validate(given)
+        return kind.model_validate(values)
     except ValidationError as error:
         raise RequestValidationError([item | {"loc": ("query", *item["loc"])} for item in error.errors()]) from error
 
@@ -60,11 +60,13 @@ def merge_options(query: OptionsModel, upload: Upload) -> OptionsModel:
     return query.model_copy(update=body.model_dump(exclude_unset=True))
 
 
-def invalid_request(found: Sequence[Any]) -> InvalidRequest:
+def invalid_request(findings: Sequence[Any]) -> InvalidRequest:
     """Pydantic's findings in one sentence, without the values."""
-    return InvalidRequest("; ".join(f"{item['loc'][-1] if item['loc'] else 'body'}: {item['msg']}" for item in found))
+    return InvalidRequest(
+        "; ".join(f"{item['loc'][-1] if item['loc'] else 'body'}: {item['msg']}" for item in findings)
+    )
 
 
-def errors_without_input(found: Sequence[Any]) -> list[dict[str, Any]]:
+def errors_without_input(findings: Sequence[Any]) -> list[dict[str, Any]]:
     """Pydantic's findings as data, without the values."""
-    return [{"loc": list(item["loc"]), "type": item["type"], "msg": item["msg"]} for item in found]
+    return [{"loc": list(item["loc"]), "type": item["type"], "msg": item["msg"]} for item in findings]

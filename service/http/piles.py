@@ -73,17 +73,17 @@ class Pile:
             raise TooManyFaces(f"at most {max_faces:,} faces can be sorted at a time")
 
 
-def sort_pile(pile: Pile, answering: Scoring, gate: float) -> Clustering:
+def sort_pile(pile: Pile, scoring: Scoring, gate: float) -> Clustering:
     """Sort a pile in this thread. Raises NotCalibrated, InvalidSubject."""
-    return cluster_people(answering, pile.vectors, pile.photos, pile.quality, gate)
+    return cluster_people(scoring, pile.vectors, pile.photos, pile.quality, gate)
 
 
 def find_duplicates(contents: Iterable[bytes]) -> list[DuplicateImage]:
     """Return which of several contents are the same as an earlier one."""
-    first: dict[bytes, int] = {}
+    first_numbers: dict[bytes, int] = {}
     duplicates = []
     for number, content in enumerate(contents):
-        same_as = first.setdefault(hashlib.sha256(content).digest(), number)
+        same_as = first_numbers.setdefault(hashlib.sha256(content).digest(), number)
         if content and same_as != number:
             duplicates.append(DuplicateImage(image=number, same_as=same_as))
     return duplicates
@@ -92,11 +92,11 @@ def find_duplicates(contents: Iterable[bytes]) -> list[DuplicateImage]:
 async def pile_of_photos(request: Request, photos: Sequence[bytes], max_faces: int, model: str) -> Pile:
     """Return the faces of photos. Raises TooManyFaces, and a photo's error when no photo could be analyzed."""
     settings: Settings = request.app.state.settings
-    wanted = Options(max_faces=max_faces, landmarks=False, template=True)
+    options = Options(max_faces=max_faces, landmarks=False, template=True)
     pile = Pile(duplicates=find_duplicates(photos))
     at_once = settings.job_images_at_once  # so that one pile does not fill the queue
     for start in range(0, len(photos), at_once):
-        outcomes = await analyze_photos(request, photos[start : start + at_once], wanted, model)
+        outcomes = await analyze_photos(request, photos[start : start + at_once], options, model)
         for number, outcome in enumerate(outcomes, start):
             if not isinstance(outcome, ServiceError):
                 pile.add_photo(number, faces_of_photo(outcome.analysis, outcome.model), settings.min_quality)
@@ -122,7 +122,7 @@ class _Template(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     media: int = 1
 
 
-def pile_of_templates(request: Request, templates: bytes, answering: Scoring) -> Pile:
+def pile_of_templates(request: Request, templates: bytes, scoring: Scoring) -> Pile:
     """Return the faces that a caller, who needs the role `templates` for it, sent as vectors, a JSON list.
 
     Raises Forbidden, ModelMismatch, InvalidRequest, TooManyFaces.
@@ -136,10 +136,10 @@ def pile_of_templates(request: Request, templates: bytes, answering: Scoring) ->
     for number, entry in enumerate(entries):
         pile.faces.append(FaceReference(image=number, face=0, id=entry.id))
         pile.photos.append(number if entry.photo is None else entry.photo)
-        pile.vectors.append(_vector(number, entry, answering))
+        pile.vectors.append(_vector(number, entry, scoring))
         pile.quality.append(entry.quality)
-        low = entry.quality < settings.min_quality
-        pile.reasons.append([f"quality: {entry.quality:.2f} was sent with it"] if low else [])
+        is_low = entry.quality < settings.min_quality
+        pile.reasons.append([f"quality: {entry.quality:.2f} was sent with it"] if is_low else [])
     pile.duplicates = find_duplicates(vector.tobytes() for vector in pile.vectors)
     return pile
 
@@ -156,19 +156,19 @@ def _decode(templates: bytes) -> list[_Template]:
     return entries
 
 
-def _vector(number: int, entry: _Template, answering: Scoring) -> Vector:
+def _vector(number: int, entry: _Template, scoring: Scoring) -> Vector:
     """Return a template's numbers [D] at unit length. Raises ModelMismatch, InvalidRequest."""
-    if entry.model is not None and entry.model != answering.model:
+    if entry.model is not None and entry.model != scoring.model:
         raise ModelMismatch(
-            f"template {number} is of model {entry.model[:12]}, it would be compared by {answering.model[:12]}: "
+            f"template {number} is of model {entry.model[:12]}, it would be compared by {scoring.model[:12]}: "
             "make it again from its photos"
         )
     try:
         numbers = np.frombuffer(base64.b64decode(entry.vector, validate=True), "<f4").astype(np.float32)
-        return unit_vector(numbers, answering.dimension)
+        return unit_vector(numbers, scoring.dimension)
     except (ValueError, InvalidSubject) as error:
         raise InvalidRequest(
-            f"template {number}: its vector is not {answering.dimension} finite float32 numbers, not all 0, in base64"
+            f"template {number}: its vector is not {scoring.dimension} finite float32 numbers, not all 0, in base64"
         ) from error
 
 
@@ -176,17 +176,17 @@ def _vector(number: int, entry: _Template, answering: Scoring) -> Vector:
 
 
 def clusters_response(
-    pile: Pile, sorted_: Clustering, model: str, subjects: Mapping[int, str] | None = None
+    pile: Pile, clustering: Clustering, model: str, subjects: Mapping[int, str] | None = None
 ) -> ClustersResponse:
     """Return a sorted pile as callers see it; `subjects` has names by the number of one face of each named person."""
     names = subjects or {}
     return ClustersResponse(
-        clusters=[_cluster(number, each, pile, names) for number, each in enumerate(sorted_.clusters)],
-        single=[SingleFace(**_place(pile, index), subject=names.get(index)) for index in sorted_.single],
-        left_out=[LeftOut(**_place(pile, index), reasons=pile.reasons[index]) for index in sorted_.left_out],
+        clusters=[_cluster(number, cluster, pile, names) for number, cluster in enumerate(clustering.clusters)],
+        single=[SingleFace(**_place(pile, index), subject=names.get(index)) for index in clustering.single],
+        left_out=[LeftOut(**_place(pile, index), reasons=pile.reasons[index]) for index in clustering.left_out],
         errors=pile.errors,
         duplicates=pile.duplicates,
-        threshold=sorted_.threshold,
+        threshold=clustering.threshold,
         model=model,
     )
 

@@ -48,14 +48,14 @@ class Probe:
     frames: Vector = field(repr=False)
     frame_quality: Vector = field(repr=False)
 
-    def shown(self, gate: float) -> FaceUsed:
+    def face_used(self, gate: float) -> FaceUsed:
         """Return what callers see of it, with the reasons that keep it below a quality."""
         factors = self.quality.factors()
         quality = Quality(overall=self.quality.overall, reasons=self.quality.reasons(gate), **factors)
         return FaceUsed(box=self.box, quality=quality, faces_seen=self.faces_seen)
 
 
-async def scoring(request: Request, digest: str | None = None) -> Scoring:
+async def model_scoring(request: Request, digest: str | None = None) -> Scoring:
     """Return the scoring of this model while a worker has it, else of the model that answers now. Raises NotReady."""
     producer: Producer = request.app.state.producer
     return Scoring.of(await producer.model_card(digest))
@@ -68,12 +68,12 @@ async def probe_photos(
 
     Raises QueueFull, NotReady, and an error of the service itself when no photo had another outcome.
     """
-    wanted = {"largest": 1, "only": MAX_FACES}[choice] if isinstance(choice, str) else choice + 1
-    options = Options(max_faces=wanted, landmarks=False, template=True)
-    stills = [photo for photo in photos if not is_video(photo)]
-    outcomes = iter(await analyze_photos(request, stills, options, model))
+    max_faces = {"largest": 1, "only": MAX_FACES}[choice] if isinstance(choice, str) else choice + 1
+    options = Options(max_faces=max_faces, landmarks=False, template=True)
+    images = [photo for photo in photos if not is_video(photo)]
+    outcomes = iter(await analyze_photos(request, images, options, model))
     probes: list[Probe | ServiceError] = [
-        await _probe_video(request, photo, choice, model) if is_video(photo) else _chosen(next(outcomes), choice)
+        await _probe_video(request, photo, choice, model) if is_video(photo) else _chosen_face(next(outcomes), choice)
         for photo in photos
     ]
     failures = [outcome for outcome in probes if isinstance(outcome, ServiceError) and outcome.status >= 500]
@@ -82,15 +82,15 @@ async def probe_photos(
     return probes
 
 
-async def probe_all_faces(request: Request, photo: bytes, wanted: int, model: str) -> list[Probe]:
+async def probe_all_faces(request: Request, photo: bytes, max_faces: int, model: str) -> list[Probe]:
     """Return at most so many faces of a photo, or of a video's tracks, largest first. Raises NoFace."""
     if is_video(photo):
         tracks = (await track_video(request, photo, model)).tracks
         if not tracks:
             raise NoFace
-        return [probe_of_track(track, model, len(tracks)) for track in tracks[:wanted]]
+        return [probe_of_track(track, model, len(tracks)) for track in tracks[:max_faces]]
     (outcome,) = await analyze_photos(
-        request, [photo], Options(max_faces=wanted, landmarks=False, template=True), model
+        request, [photo], Options(max_faces=max_faces, landmarks=False, template=True), model
     )
     if isinstance(outcome, ServiceError):
         raise outcome
@@ -147,22 +147,22 @@ def parse_template(request: Request, value: object) -> Template:
         raise InvalidRequest("template: not a JSON object") from error
 
 
-def template_vector(template: Template, answering: Scoring) -> Vector:
+def template_vector(template: Template, scoring: Scoring) -> Vector:
     """Return a template's numbers [D] at unit length. Raises ModelMismatch, InvalidRequest, InvalidSubject."""
-    if template.model != answering.model:
+    if template.model != scoring.model:
         raise ModelMismatch(
-            f"the template is of model {template.model[:12]}, it would be compared by {answering.model[:12]}: "
+            f"the template is of model {template.model[:12]}, it would be compared by {scoring.model[:12]}: "
             "make it again from its photos"
         )
     numbers = template.numbers()
-    if len(numbers) != answering.dimension or not np.isfinite(numbers).all():
-        raise InvalidRequest(f"template: {answering.dimension} finite numbers are needed")
-    return unit_vector(numbers, answering.dimension)
+    if len(numbers) != scoring.dimension or not np.isfinite(numbers).all():
+        raise InvalidRequest(f"template: {scoring.dimension} finite numbers are needed")
+    return unit_vector(numbers, scoring.dimension)
 
 
 def probe_of_track(track: FaceTrack, model: str, faces_seen: int) -> Probe:
     """Return the face of a video's track, pooled over its best frames."""
-    best = [_probe_of(each.face, model, faces_seen) for each in track.ranked()[:POOLED]]
+    best = [_probe_of(tracked.face, model, faces_seen) for tracked in track.ranked()[:POOLED]]
     quality = [probe.quality.overall for probe in best]
     vectors = [probe.vector for probe in best]
     return replace(
@@ -184,25 +184,25 @@ async def _probe_video(request: Request, video: bytes, choice: Choice, model: st
     return number if isinstance(number, ServiceError) else probe_of_track(tracks[number], model, len(tracks))
 
 
-def _chosen(outcome: AnalysisResult | ServiceError, choice: Choice) -> Probe | ServiceError:
+def _chosen_face(outcome: AnalysisResult | ServiceError, choice: Choice) -> Probe | ServiceError:
     if isinstance(outcome, ServiceError):
         return outcome
-    seen = _faces_seen(outcome.analysis)
-    number = _number_of(outcome.analysis.faces, seen, choice)
+    faces_seen = _faces_seen(outcome.analysis)
+    number = _number_of(outcome.analysis.faces, faces_seen, choice)
     if isinstance(number, ServiceError):
         return number
-    return _probe_of(outcome.analysis.faces[number], outcome.model, seen)
+    return _probe_of(outcome.analysis.faces[number], outcome.model, faces_seen)
 
 
-def _number_of(faces: Sequence[FaceResult], seen: int, choice: Choice) -> int | ServiceError:
+def _number_of(faces: Sequence[FaceResult], faces_seen: int, choice: Choice) -> int | ServiceError:
     """Return the number of the chosen face, or why there is none."""
     if not faces:
         return NoFace()
     if choice == "only" and len(faces) > 1:
         boxes = [msgspec.to_builtins(face.box) for face in faces]
-        return SeveralFaces(f"{seen} faces were found; say which by `face`", boxes)
+        return SeveralFaces(f"{faces_seen} faces were found; say which by `face`", boxes)
     number = choice if isinstance(choice, int) else 0
-    return number if number < len(faces) else NoSuchFace(f"{seen} faces were found, counted from 0")
+    return number if number < len(faces) else NoSuchFace(f"{faces_seen} faces were found, counted from 0")
 
 
 def _faces_seen(analysis: Analysis) -> int:

@@ -45,12 +45,12 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         return problem(request.scope, errors.NotFound())
     if error.status_code == 405:
         return problem(request.scope, errors.MethodNotAllowed(headers=dict(error.headers or {})))
-    other = errors.InvalidRequest(str(error.detail), dict(error.headers or {}))
-    other.status = error.status_code
-    return problem(request.scope, other)
+    translated = errors.InvalidRequest(str(error.detail), dict(error.headers or {}))
+    translated.status = error.status_code
+    return problem(request.scope, translated)
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    found = error.errors()
-    return problem(request.scope, invalid_request(found), errors=errors_without_input(found))
+    findings = error.errors()
+    return problem(request.scope, invalid_request(findings), errors=errors_without_input(findings))

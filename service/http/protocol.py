@@ -73,7 +73,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._max_connections = settings.max_connections
         self._head_timeout = settings.head_timeout
         self._deadline: asyncio.TimerHandle | None = None
-        self._unread: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
         self._in_head = True
         self._in_message = False
         self._without_body = 0  # bytes read since the last byte of a body: a head, trailers or extensions of chunks
@@ -100,7 +100,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Wait for a reader that does not keep up, but not for ever: it holds memory and a connection."""
         super().pause_writing()
         self._stop_unread_timer()
-        self._unread = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+        self._unread_timer = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
         """Go on: the reader took something."""
@@ -234,9 +234,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._deadline = self.loop.call_later(seconds, action)
 
     def _stop_unread_timer(self) -> None:
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _stop_timer(self) -> None:
         if self._deadline is not None:

@@ -30,8 +30,8 @@ class RateLimiter:
         cost = min(cost, burst)
         with self._lock:
             now = self._clock()
-            tokens, last = self._buckets.pop(name, (float(burst), now))
-            tokens = min(burst, tokens + (now - last) * rate)
+            tokens, filled_at = self._buckets.pop(name, (float(burst), now))
+            tokens = min(burst, tokens + (now - filled_at) * rate)
             missing = cost - tokens
             self._buckets[name] = (tokens if missing > 0 else tokens - cost, now)
             while len(self._buckets) > self.MAX_BUCKETS:  # the one not used for longest
@@ -62,5 +62,5 @@ class WindowLimiter:
             count = self._counts.get(name, 0)
             self._counts[name] = count + 1
         if count >= limit:
-            left = max(1, math.ceil(self._started + self.SECONDS - now))
-            raise RateLimited(f"at most {limit} comparisons a minute with one subject, or one collection", left)
+            seconds_left = max(1, math.ceil(self._started + self.SECONDS - now))
+            raise RateLimited(f"at most {limit} comparisons a minute with one subject, or one collection", seconds_left)

@@ -38,13 +38,13 @@ async def analyze_photos(
     """
     settings: Settings = request.app.state.settings
     headers = await _read_headers(photos, settings)
-    submitted = [
+    requests = [
         _request(request, photo, header, options, model)
         for photo, header in zip(photos, headers, strict=True)
         if isinstance(header, ImageHeader)
     ]
-    outcomes = await _wait(request, submitted, settings.timeout) if submitted else {}
-    results = iter([_result(outcomes.get(each.id)) for each in submitted])
+    outcomes = await _wait(request, requests, settings.timeout) if requests else {}
+    results = iter([_result(outcomes.get(submitted.id)) for submitted in requests])
     return [header if isinstance(header, ServiceError) else next(results) for header in headers]
 
 
@@ -53,9 +53,9 @@ async def submit_one(
 ) -> AnalysisResult:
     """Return what became of one file whose header is known. Raises the ServiceError that it ended with, QueueFull."""
     settings: Settings = request.app.state.settings
-    submitted = _request(request, data, header, options, model)
-    outcomes = await _wait(request, [submitted], settings.timeout)
-    result = _result(outcomes.get(submitted.id))
+    analysis_request = _request(request, data, header, options, model)
+    outcomes = await _wait(request, [analysis_request], settings.timeout)
+    result = _result(outcomes.get(analysis_request.id))
     if isinstance(result, ServiceError):
         raise result
     return result
@@ -101,24 +101,24 @@ def _result(outcome: AnalysisOutcome | None) -> AnalysisResult | ServiceError:
     return restored(outcome.code, outcome.detail) if isinstance(outcome, AnalysisFailure) else outcome
 
 
-async def _wait(request: Request, submitted: Sequence[AnalysisRequest], seconds: float) -> dict[str, AnalysisOutcome]:
+async def _wait(request: Request, requests: Sequence[AnalysisRequest], seconds: float) -> dict[str, AnalysisOutcome]:
     """Return the outcomes that arrive before the deadline, by request id. Raises QueueFull, ClientDisconnect."""
     queue: Producer = request.app.state.producer
-    futures = await queue.submit(submitted)
+    futures = await queue.submit(requests)
     leaving = asyncio.ensure_future(_until_client_leaves(request))
     end = time.monotonic() + seconds
     try:
         for future in futures:
-            left = max(0.0, end - time.monotonic())
-            await asyncio.wait((future, leaving), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            seconds_left = max(0.0, end - time.monotonic())
+            await asyncio.wait((future, leaving), timeout=seconds_left, return_when=asyncio.FIRST_COMPLETED)
             if leaving.done() and not all(map(_is_answered, futures)):
                 raise ClientDisconnect
         return {future.result().id: future.result() for future in futures if _is_answered(future)}
     finally:
         leaving.cancel()
         if not all(map(_is_answered, futures)):
-            pairs = zip(submitted, futures, strict=True)
-            await queue.cancel([each.id for each, future in pairs if not _is_answered(future)])
+            pairs = zip(requests, futures, strict=True)
+            await queue.cancel([analysis_request.id for analysis_request, future in pairs if not _is_answered(future)])
 
 
 def _is_answered(future: asyncio.Future[AnalysisOutcome]) -> bool:

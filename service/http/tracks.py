@@ -8,7 +8,7 @@ from service.http.probes import probe_of_track
 from service.jobs.tracks import FaceTrack, TrackedFace, TrackedVideo
 from service.schemas.identity import Template
 from service.schemas.videos import BestFace, VideoResponse, VideoTrack
-from service.schemas.videos import TrackedFace as ShownFace
+from service.schemas.videos import TrackedFace as TrackedFaceResponse
 
 
 def video_response(video: TrackedVideo, *, with_templates: bool) -> VideoResponse:
@@ -23,13 +23,13 @@ def _track(number: int, track: FaceTrack, model: str, with_template: bool) -> Vi
         id=number,
         first=track.faces[0].time,
         last=track.faces[-1].time,
-        best=BestFace.model_validate(_shown(best) | {"quality": _quality(best)}),
-        faces=[ShownFace.model_validate(_shown(each)) for each in track.faces],
+        best=BestFace.model_validate(_face_fields(best) | {"quality": _quality(best)}),
+        faces=[TrackedFaceResponse.model_validate(_face_fields(tracked)) for tracked in track.faces],
         template=Template.of(model, probe_of_track(track, model, 1).vector, 1) if with_template else None,
     )
 
 
-def _shown(tracked: TrackedFace) -> dict[str, object]:
+def _face_fields(tracked: TrackedFace) -> dict[str, object]:
     return {
         "time": tracked.time,
         "box": msgspec.to_builtins(tracked.face.box),

@@ -34,7 +34,7 @@ BINARY = {"type": "string", "format": "binary"}
 BASE64_TEXT = "the file in base64; a data: URL also does, and an https: URL of a host that the server lists"
 BASE64 = {"type": "string", "contentEncoding": "base64", "description": BASE64_TEXT}
 
-Described = dict[str, Any]
+OpenApi = dict[str, Any]
 """A part of an OpenAPI document."""
 
 
@@ -42,12 +42,12 @@ Described = dict[str, Any]
 class Upload:
     """What a body holds: compressed images in order, and its other fields.
 
-    `several` tells that the answer should be a list. `strict` tells that fields have types, as in JSON; those of a
+    `is_list` tells that the answer should be a list. `strict` tells that fields have types, as in JSON; those of a
     form are text.
     """
 
     images: list[bytes] = field(repr=False)
-    several: bool
+    is_list: bool
     fields: dict[str, Any] = field(default_factory=dict, repr=False)
     strict: bool = False
 
@@ -73,7 +73,7 @@ class _Images(msgspec.Struct):
     templates: msgspec.Raw = msgspec.Raw()
 
 
-def request_body(fields: Described, video: bool = False) -> Described:
+def request_body(fields: OpenApi, video: bool = False) -> OpenApi:
     """Return the OpenAPI description of what read_upload() takes, given the JSON schemas of the other fields."""
     form = {"file": {"type": "array", "items": BINARY, "description": "one or many files, under any field name"}}
     one_or_many = {"image": BASE64, "images": {"type": "array", "items": BASE64, "minItems": 1}}
@@ -111,7 +111,7 @@ async def read_upload(
     elif kind == "application/json":
         upload = await _read_json(request, settings, image_needed, many_templates)
     elif kind.startswith(RAW):
-        upload = Upload([await request.body()], several=False)
+        upload = Upload([await request.body()], is_list=False)
     else:
         raise UnsupportedContentType("send image/*, multipart/form-data or application/json")
     if (image_needed or upload.images) and not any(map(_is_something, upload.images)):
@@ -121,20 +121,20 @@ async def read_upload(
 
 async def _read_json(request: Request, settings: Settings, image_needed: bool, many_templates: bool) -> Upload:
     body = await request.body()
-    texts, several, fields = await run_in_threadpool(_parse_json, body, settings.max_images, many_templates)
-    if image_needed and not texts and not several:
+    texts, is_list, fields = await run_in_threadpool(_parse_json, body, settings.max_images, many_templates)
+    if image_needed and not texts and not is_list:
         raise NoImage("send either `image` or `images`")
     images: list[bytes] = []
-    left = int(settings.max_request_bytes)
+    bytes_left = int(settings.max_request_bytes)
     for text in texts:
         try:
-            images.append(await _photo(request, text, min(left, int(settings.max_bytes))))
+            images.append(await _photo(request, text, min(bytes_left, int(settings.max_bytes))))
         except ServiceError as error:
-            if not several or error.status >= 500:
+            if not is_list or error.status >= 500:
                 raise
             images.append(UnreadablePhoto.because(error))
-        left -= len(images[-1])
-    return Upload(images, several, fields, strict=True)
+        bytes_left -= len(images[-1])
+    return Upload(images, is_list, fields, strict=True)
 
 
 async def _photo(request: Request, text: str, max_bytes: int) -> bytes:
@@ -159,14 +159,14 @@ def _parse_json(body: bytes, max_images: int, many_templates: bool) -> tuple[lis
     try:
         if not body.lstrip().startswith(b"{"):
             msgspec.json.decode(body, type=msgspec.Raw)  # is it JSON at all?
-        found = msgspec.json.decode(body, type=_Images)
-        one = bytes(found.image)
-        many = bytes(found.images)
-        templates = bytes(found.templates) if many_templates else b""
-        if len(body) - len(one) - len(many) - len(templates) > SMALL:
+        parts = msgspec.json.decode(body, type=_Images)
+        image = bytes(parts.image)
+        images = bytes(parts.images)
+        templates = bytes(parts.templates) if many_templates else b""
+        if len(body) - len(image) - len(images) - len(templates) > SMALL:
             raise BodyTooLarge(f"a JSON body may have {SMALL:,} bytes beside its images")
         fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        others = {
+        other_fields = {
             name: raw if many_templates and name == "templates" else msgspec.json.decode(raw)
             for name, raw in fields.items()
             if name not in ("image", "images")
@@ -175,20 +175,20 @@ def _parse_json(body: bytes, max_images: int, many_templates: bool) -> tuple[lis
         raise InvalidRequest("the JSON body is an object with `image` or `images`") from error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidJson from error
-    if one not in (b"", b"null") and many not in (b"", b"null"):
+    if image not in (b"", b"null") and images not in (b"", b"null"):
         raise NoImage("send either `image` or `images`")
-    texts, several = _texts(one, many)
+    texts, is_list = _texts(image, images)
     if len(texts) > max_images:
         raise TooManyImages(f"a request may hold {max_images} images, this one has {len(texts)}")
-    return texts, several, others
+    return texts, is_list, other_fields
 
 
-def _texts(one: bytes, many: bytes) -> tuple[list[str], bool]:
+def _texts(image: bytes, images: bytes) -> tuple[list[str], bool]:
     """Return the strings of `image` or `images`. Raises InvalidRequest for other types."""
     try:
-        if many not in (b"", b"null"):
-            return msgspec.json.decode(many, type=list[str]), True
-        return ([msgspec.json.decode(one, type=str)] if one not in (b"", b"null") else []), False
+        if images not in (b"", b"null"):
+            return msgspec.json.decode(images, type=list[str]), True
+        return ([msgspec.json.decode(image, type=str)] if image not in (b"", b"null") else []), False
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidRequest("`image` is a base64 string, `images` a list of them") from error
 

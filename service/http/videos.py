@@ -33,11 +33,11 @@ async def track_video(request: Request, video: bytes, model: str, at_once: float
     frames = await _sampled(request, video, model, at_once)
     results: list[tuple[float, Analysis]] = []
     errors: list[ServiceError] = []
-    part = settings.job_images_at_once
-    for start in range(0, len(frames), part):
-        some = frames[start : start + part]
-        outcomes = await analyze_photos(request, [frame.image for frame in some], FRAME_OPTIONS, model)
-        for frame, outcome in zip(some, outcomes, strict=True):
+    count = settings.job_images_at_once
+    for start in range(0, len(frames), count):
+        batch = frames[start : start + count]
+        outcomes = await analyze_photos(request, [frame.image for frame in batch], FRAME_OPTIONS, model)
+        for frame, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, ServiceError):
                 errors.append(outcome)
             else:
@@ -56,8 +56,8 @@ async def _sampled(request: Request, video: bytes, model: str, at_once: float | 
     """
     settings: Settings = request.app.state.settings
     header = await run_in_threadpool(video_header, video, settings)
-    wanted = video_limits(settings, settings.timeout * SAMPLING, at_once)
-    return (await submit_one(request, video, header, Options(video=wanted), model)).frames
+    limits = video_limits(settings, settings.timeout * SAMPLING, at_once)
+    return (await submit_one(request, video, header, Options(video=limits), model)).frames
 
 
 def _is_animated_webp(data: bytes) -> bool:

@@ -110,7 +110,7 @@ class IdempotencyKey(Struct, frozen=True):
 class JobStore(Protocol):
     """Keeps jobs. Its methods raise NotReady when the store cannot be reached."""
 
-    async def create(self, job: Job, items: Sequence[Item], once: IdempotencyKey | None) -> Job:
+    async def create(self, job: Job, items: Sequence[Item], idempotency_key: IdempotencyKey | None) -> Job:
         """Keep a job, owned by this process; or return the job that came with this key before.
 
         Raises QueueFull, IdempotencyConflict.

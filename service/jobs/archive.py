@@ -70,7 +70,7 @@ def _is_hidden(path: str) -> bool:
 def _unpack(
     archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], max_bytes: int, max_unpacked: int
 ) -> Iterator[Item]:
-    left = max_unpacked
+    bytes_left = max_unpacked
     for entry in entries:
         name = _printable(entry.filename)
         if entry.compress_type not in READ:
@@ -78,13 +78,13 @@ def _unpack(
             continue
         try:
             with archive.open(entry) as file:
-                image = file.read(min(max_bytes, left) + 1)  # whatever size the directory claims
+                image = file.read(min(max_bytes, bytes_left) + 1)  # whatever size the directory claims
         except BROKEN:
             yield Item(name, error=InvalidArchive("this file of the archive is damaged or encrypted").problem())
             continue
-        if len(image) > left:
+        if len(image) > bytes_left:
             raise BodyTooLarge(f"an archive may have {max_unpacked:,} bytes unpacked")
-        left -= len(image)
+        bytes_left -= len(image)
         if len(image) > max_bytes:
             yield Item(name, error=BodyTooLarge(f"an image may have {max_bytes:,} bytes").problem())
         else:
@@ -112,8 +112,8 @@ def from_lines(body: bytes, max_images: int) -> list[Item]:
 
 def _from_line(line: bytes) -> Item:
     try:
-        known = _line_decoder.decode(line)
-        return Item(_printable(known.name) if known.name else None, photo_from_base64(known.image))
+        entry = _line_decoder.decode(line)
+        return Item(_printable(entry.name) if entry.name else None, photo_from_base64(entry.image))
     except (MsgspecError, ValueError):
         detail = "a line is an object with `image`, a base64 string, and perhaps `name`"
         return Item(error=InvalidRequest(detail).problem())

@@ -24,10 +24,10 @@ async def followed(submitter: Submitter, settings: Settings, job: Job, index: in
     sampling = Options(video=video_limits(settings, settings.video_timeout))
     sampled = await submitter.analyzed(job, item.image, header, sampling, seconds=settings.video_timeout)
     frames: list[tuple[float, Analysis]] = []
-    part = settings.job_images_at_once
-    for start in range(0, len(sampled.frames), part):
-        some = sampled.frames[start : start + part]
-        frames += await asyncio.gather(*(_analyzed(submitter, settings, job, each, sampled.model) for each in some))
+    count = settings.job_images_at_once
+    for start in range(0, len(sampled.frames), count):
+        batch = sampled.frames[start : start + count]
+        frames += await asyncio.gather(*(_analyzed(submitter, settings, job, frame, sampled.model) for frame in batch))
     threshold = following_threshold(await submitter.model_card(sampled.model))
     video = await run_in_threadpool(follow, sampled.model, frames, threshold)
     if not video.tracks:

@@ -37,35 +37,35 @@ class LocalJobs(JobStore):
         self._seconds = seconds
         self._budget = budget
         self._jobs: dict[str, _StoredJob] = {}  # oldest first
-        self._once: dict[str, tuple[str, str]] = {}
+        self._idempotency: dict[str, tuple[str, str]] = {}
 
     @override
-    async def create(self, job: Job, items: Sequence[Item], once: IdempotencyKey | None) -> Job:
+    async def create(self, job: Job, items: Sequence[Item], idempotency_key: IdempotencyKey | None) -> Job:
         self._forget_expired()
-        digest, known = self._once.get(once.key, ("", "")) if once else ("", "")
-        if once and known in self._jobs:
-            if digest != once.digest:
+        digest, known_id = self._idempotency.get(idempotency_key.key, ("", "")) if idempotency_key else ("", "")
+        if idempotency_key and known_id in self._jobs:
+            if digest != idempotency_key.digest:
                 raise IdempotencyConflict
-            return self._jobs[known].job
+            return self._jobs[known_id].job
         if sum(stored.job.ended is None for stored in self._jobs.values()) >= self._max_open:
             raise QueueFull("too many jobs are open", retry_after=10)
         size = sum(len(item.image) for item in items)
         self._make_room(job.owner, size)
         self._jobs[job.id] = _StoredJob(job, dict(enumerate(items)), time.monotonic() + self._seconds, size)
-        if once:
-            self._once[once.key] = (once.digest, job.id)
+        if idempotency_key:
+            self._idempotency[idempotency_key.key] = (idempotency_key.digest, job.id)
         return job
 
     def _make_room(self, owner: str, size: int) -> None:
         """Forget the oldest finished jobs until `size` more bytes fit. Raises QueueFull where that is not enough."""
-        for mine in (True, False):
-            limit = self._budget.per_owner if mine else self._budget.total
+        for only_own in (True, False):
+            limit = self._budget.per_owner if only_own else self._budget.total
             for job_id, stored in list(self._jobs.items()):
-                if self._bytes(owner if mine else None) + size <= limit:
+                if self._bytes(owner if only_own else None) + size <= limit:
                     break
-                if stored.job.ended is not None and (not mine or stored.job.owner == owner):
+                if stored.job.ended is not None and (not only_own or stored.job.owner == owner):
                     del self._jobs[job_id]
-            if self._bytes(owner if mine else None) + size > limit:
+            if self._bytes(owner if only_own else None) + size > limit:
                 raise QueueFull("jobs hold too many bytes; fetch and delete finished ones", retry_after=10)
 
     def _bytes(self, owner: str | None) -> int:
@@ -132,10 +132,10 @@ class LocalJobs(JobStore):
     def _forget_beyond_budget(self, latest: Job) -> None:
         """Forget the oldest finished jobs, but never the latest, until what is kept fits the budget again."""
         for job_id, stored in list(self._jobs.items()):
-            over = self._bytes(None) > self._budget.total or (
+            is_over = self._bytes(None) > self._budget.total or (
                 stored.job.owner == latest.owner and self._bytes(latest.owner) > self._budget.per_owner
             )
-            if over and stored.job.ended is not None and job_id != latest.id:
+            if is_over and stored.job.ended is not None and job_id != latest.id:
                 del self._jobs[job_id]
 
     @override
@@ -163,4 +163,4 @@ class LocalJobs(JobStore):
         now = time.monotonic()
         for job_id in [job_id for job_id, stored in self._jobs.items() if stored.expires < now]:
             del self._jobs[job_id]
-        self._once = {key: row for key, row in self._once.items() if row[1] in self._jobs}
+        self._idempotency = {key: row for key, row in self._idempotency.items() if row[1] in self._jobs}

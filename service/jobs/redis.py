@@ -41,7 +41,7 @@ ITEMS_AT_ONCE = 16
 """Items that one command stores."""
 MAX_JOBS = 10_000
 
-Kept = TypeVar("Kept", Job, Item, ItemResult)
+Value = TypeVar("Value", Job, Item, ItemResult)
 
 
 class RedisJobs(JobStore):
@@ -72,15 +72,15 @@ class RedisJobs(JobStore):
         self._scripts = {name: self._redis.register_script(load_script("service.jobs", name).text) for name in names}
 
     @override
-    async def create(self, job: Job, items: Sequence[Item], once: IdempotencyKey | None) -> Job:
+    async def create(self, job: Job, items: Sequence[Item], idempotency_key: IdempotencyKey | None) -> Job:
         with redis_errors():
-            if once and (known := await self._claim(once, job)):
-                return known
+            if idempotency_key and (earlier_job := await self._claim(idempotency_key, job)):
+                return earlier_job
             try:
                 await self._make_room(job, items)
             except QueueFull:
-                if once:
-                    await self._redis.delete(f"{self._prefix}idempotency:{once.key}")
+                if idempotency_key:
+                    await self._redis.delete(f"{self._prefix}idempotency:{idempotency_key.key}")
                 raise
             await self._store(job, items)
             await self.renew(job.id)
@@ -111,21 +111,21 @@ class RedisJobs(JobStore):
                 pipe.pexpire(name, self._milliseconds)
             await pipe.execute()
 
-    async def _claim(self, once: IdempotencyKey, job: Job) -> Job | None:
+    async def _claim(self, idempotency_key: IdempotencyKey, job: Job) -> Job | None:
         """Return the job that came with this key; None when the key is this job's now. Raises IdempotencyConflict."""
-        key = f"{self._prefix}idempotency:{once.key}"
-        claim = f"{once.digest} {job.id}"
+        key = f"{self._prefix}idempotency:{idempotency_key.key}"
+        claim = f"{idempotency_key.digest} {job.id}"
         if await self._redis.set(key, claim, nx=True, px=self._milliseconds):
             return None
         stored = cast(bytes, await self._redis.get(key) or b" ")
-        digest, _, known_id = stored.decode("ascii").partition(" ")
-        if digest and digest != once.digest:
+        digest, _, job_id = stored.decode("ascii").partition(" ")
+        if digest and digest != idempotency_key.digest:
             raise IdempotencyConflict
-        known = await self.job(known_id)
-        if known is None or known.owner != job.owner:
+        earlier_job = await self.job(job_id)
+        if earlier_job is None or earlier_job.owner != job.owner:
             await self._redis.set(key, claim, px=self._milliseconds)
             return None
-        return known
+        return earlier_job
 
     @override
     async def job(self, job_id: str) -> Job | None:
@@ -144,8 +144,8 @@ class RedisJobs(JobStore):
             return []
         with redis_errors():
             rows = await cast(Any, self._redis.hmget(f"{self._prefix}{job_id}:results", numbers))
-        found = [(index, row) for index, row in enumerate(rows, start) if row is not None]
-        return [self._unpacked(row, ItemResult, "result", job_id, index) for index, row in found]
+        stored_rows = [(index, row) for index, row in enumerate(rows, start) if row is not None]
+        return [self._unpacked(row, ItemResult, "result", job_id, index) for index, row in stored_rows]
 
     @override
     async def pending(self, job_id: str) -> list[int]:
@@ -166,8 +166,8 @@ class RedisJobs(JobStore):
     @override
     async def put(self, job_id: str, result: ItemResult) -> bool:
         too_large = ItemResult(result.index, result.name, error=ResultsTooLarge().problem())
-        place = ("result", job_id, result.index)
-        rows = self._packed(result, *place), self._packed(too_large, *place)
+        associated_data = ("result", job_id, result.index)
+        rows = self._packed(result, *associated_data), self._packed(too_large, *associated_data)
         with redis_errors():
             failed = int(result.error is not None)
             budget = self._budget.per_owner
@@ -218,16 +218,16 @@ class RedisJobs(JobStore):
     async def _run(self, name: str, *arguments: str | bytes | int) -> Any:
         return await self._scripts[name](keys=[self._prefix], args=list(arguments))
 
-    def _packed(self, value: Job | Item | ItemResult, *place: str | int) -> bytes:
+    def _packed(self, value: Job | Item | ItemResult, *associated_data: str | int) -> bytes:
         packed = msgpack.encode(value)
-        return ENCRYPTED + self._cipher.encrypt(packed, *_associated(place)) if self._cipher else packed
+        return ENCRYPTED + self._cipher.encrypt(packed, *_as_bytes(associated_data)) if self._cipher else packed
 
-    def _unpacked(self, data: bytes, kind: type[Kept], *place: str | int) -> Kept:
+    def _unpacked(self, data: bytes, kind: type[Value], *associated_data: str | int) -> Value:
         """Return what _packed() packed for this place. Raises VaultLocked."""
         if data.startswith(ENCRYPTED):
             if self._cipher is None:
                 raise VaultLocked("this job is encrypted, and this server has no queue key")
-            data = self._cipher.decrypt(data[len(ENCRYPTED) :], *_associated(place))
+            data = self._cipher.decrypt(data[len(ENCRYPTED) :], *_as_bytes(associated_data))
         elif self._required:
             raise VaultLocked("this job lies unencrypted in Redis, and this server has a queue key")
         try:
@@ -236,5 +236,5 @@ class RedisJobs(JobStore):
             raise VaultLocked("this job cannot be read: another version of the server stored it") from error
 
 
-def _associated(place: Sequence[str | int]) -> list[bytes]:
-    return [str(part).encode() for part in ("job", *place)]
+def _as_bytes(associated_data: Sequence[str | int]) -> list[bytes]:
+    return [str(part).encode() for part in ("job", *associated_data)]

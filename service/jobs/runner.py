@@ -45,8 +45,8 @@ class JobRunner:
         self._webhooks = webhooks
         self._settings = settings
         self._metrics = metrics
-        self._room = asyncio.Semaphore(settings.job_images_at_once)
-        self._reviewing = asyncio.Semaphore(1)  # so that other work of the gallery is held up by one part at most
+        self._photo_slots = asyncio.Semaphore(settings.job_images_at_once)
+        self._review_slot = asyncio.Semaphore(1)  # so that other work of the gallery is held up by one part at most
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: set[str] = set()
 
@@ -120,7 +120,7 @@ class JobRunner:
     async def _work_off(self, job: Job, pending: Iterator[int]) -> None:
         """Take one item after the other until none is left or the job is not kept any more."""
         for index in pending:
-            async with self._reviewing if job.review else self._room:
+            async with self._review_slot if job.review else self._photo_slots:
                 handed_out = await self._store.item(job.id, index)
                 if handed_out is None:
                     continue

@@ -70,8 +70,8 @@ class Submitter:
     async def put_aside(self, job: Job, item: Item, deliveries: int) -> None:
         """Make a dead letter of a photo during which one process after the other was lost. Raises WorkerLost."""
         log.error("a photo of a job is put aside", extra={"request_id": job.request_id, "deliveries": deliveries})
-        unread = ImageHeader("JPEG", 0, 0)  # perhaps it was the header that a process was lost on
-        request = self._request(job, item.image, unread, job.options, None)
+        unread_header = ImageHeader("JPEG", 0, 0)  # perhaps it was the header that a process was lost on
+        request = self._request(job, item.image, unread_header, job.options, None)
         await self._queue.put_aside(_timed(request, self._settings.timeout), deliveries)
         raise WorkerLost("processes were lost while they worked on this photo, so it was put aside")
 

@@ -21,61 +21,63 @@ class Metrics:
         self._add_gallery()
 
     def _add_requests(self) -> None:
-        here = self.registry
+        registry = self.registry
         self.requests = self._seconds("face_request_duration_seconds", "HTTP requests", "route", "method", "status")
-        self.request_bytes = Counter("face_request_bytes_total", "Bytes of request bodies", registry=here)
-        self.rejected = Counter("face_rejected_total", "Requests and images refused", ("reason",), registry=here)
-        self.jobs = Counter("face_jobs_total", "Asynchronous jobs that ended", ("outcome",), registry=here)
-        self.jobs_open = Gauge("face_jobs_open", "Asynchronous jobs under way in this process", registry=here)
-        self.webhooks = Counter("face_webhooks_total", "Webhook deliveries", ("outcome",), registry=here)
+        self.request_bytes = Counter("face_request_bytes_total", "Bytes of request bodies", registry=registry)
+        self.rejected = Counter("face_rejected_total", "Requests and images refused", ("reason",), registry=registry)
+        self.jobs = Counter("face_jobs_total", "Asynchronous jobs that ended", ("outcome",), registry=registry)
+        self.jobs_open = Gauge("face_jobs_open", "Asynchronous jobs under way in this process", registry=registry)
+        self.webhooks = Counter("face_webhooks_total", "Webhook deliveries", ("outcome",), registry=registry)
 
     def _add_queue(self) -> None:
-        here = self.registry
-        self.queue_depth = Gauge("face_queue_depth", "Images accepted and not finished", registry=here)
+        registry = self.registry
+        self.queue_depth = Gauge("face_queue_depth", "Images accepted and not finished", registry=registry)
         self.queue_oldest_age = Gauge(
-            "face_queue_oldest_age_seconds", "Age of the oldest image no worker holds", registry=here
+            "face_queue_oldest_age_seconds", "Age of the oldest image no worker holds", registry=registry
         )
         self.redelivered = Counter(
-            "face_redelivered_total", "Images taken over from a worker that was lost", registry=here
+            "face_redelivered_total", "Images taken over from a worker that was lost", registry=registry
         )
-        self.dead_letters = Gauge("face_dead_letters", "Images put aside: workers kept dying on them", registry=here)
+        self.dead_letters = Gauge(
+            "face_dead_letters", "Images put aside: workers kept dying on them", registry=registry
+        )
 
     def _add_analysis(self) -> None:
-        here = self.registry
+        registry = self.registry
         self.stages = self._seconds("face_stage_duration_seconds", "Stages of analysis", "stage")
         self.batch_size = Histogram(
-            "face_batch_size", "Images in one call of the model", buckets=(1, 2, 4, 8, 16, 32, 64), registry=here
+            "face_batch_size", "Images in one call of the model", buckets=(1, 2, 4, 8, 16, 32, 64), registry=registry
         )
-        self.faces = Counter("face_faces_total", "Faces found", registry=here)
-        self.images = Counter("face_images_total", "Images analyzed", registry=here)
-        self.worker_up = Gauge("face_worker_up", "Workers alive", registry=here)
+        self.faces = Counter("face_faces_total", "Faces found", registry=registry)
+        self.images = Counter("face_images_total", "Images analyzed", registry=registry)
+        self.worker_up = Gauge("face_worker_up", "Workers alive", registry=registry)
         self.model = Gauge(
-            "face_model_info", "The model that answers", ("digest", "preset", "device", "dtype"), registry=here
+            "face_model_info", "The model that answers", ("digest", "preset", "device", "dtype"), registry=registry
         )
-        self.device_busy = Counter("face_device_busy_seconds_total", "Seconds the model was at work", registry=here)
+        self.device_busy = Counter("face_device_busy_seconds_total", "Seconds the model was at work", registry=registry)
         for stage in STAGES:
             self.stages.labels(stage)
 
     def _add_gallery(self) -> None:
-        here = self.registry
-        self.gallery_size = Gauge("face_gallery_size", "Subjects in all collections", registry=here)
+        registry = self.registry
+        self.gallery_size = Gauge("face_gallery_size", "Subjects in all collections", registry=registry)
         self.damaged_collections = Gauge(
             "face_damaged_collections",
             "Collections that somebody else than the service deleted, put back or changed",
-            registry=here,
+            registry=registry,
         )
         self.clock_jump = Gauge(
             "face_clock_jump_seconds",
             "Seconds by which the store's clock was set since the process started",
-            registry=here,
+            registry=registry,
         )
         self.searcher_templates = Gauge(
-            "face_searcher_templates", "Templates that a searcher has read into memory", registry=here
+            "face_searcher_templates", "Templates that a searcher has read into memory", registry=registry
         )
         self.search_duration = self._seconds("face_search_duration_seconds", "One search of a collection")
 
-    def _seconds(self, name: str, what: str, *labels: str) -> Histogram:
-        return Histogram(name, what, labels, buckets=SECONDS, registry=self.registry)
+    def _seconds(self, name: str, description: str, *labels: str) -> Histogram:
+        return Histogram(name, description, labels, buckets=SECONDS, registry=self.registry)
 
     def describe(self, card: ModelCard, worker: WorkerInfo) -> None:
         """Name a model that answers, and how a worker runs it."""

@@ -52,8 +52,8 @@ class Hosts:
             raise InvalidRequest(f"{self._purpose}: not a URL") from error
         if parts.scheme not in PORTS or not parts.hostname or parts.username is not None:
             raise InvalidRequest(f"{self._purpose}: an http or https URL without a user is needed")
-        usual = port in (None, PORTS[parts.scheme])
-        if f"{parts.hostname}:{port}" not in self._listed and not (usual and parts.hostname in self._listed):
+        is_default_port = port in (None, PORTS[parts.scheme])
+        if f"{parts.hostname}:{port}" not in self._listed and not (is_default_port and parts.hostname in self._listed):
             raise InvalidRequest(f"{self._purpose}: this host is not listed")
         return parts
 
@@ -61,18 +61,18 @@ class Hosts:
         """Return the host's first address, and the port, after a look-up, which takes time. Raises Refused, OSError."""
         port = parts.port or PORTS[parts.scheme]
         address = str(socket.getaddrinfo(str(parts.hostname), port, type=socket.SOCK_STREAM)[0][4][0])
-        listed = address in self._listed or f"{address}:{port}" in self._listed
-        if not listed and not is_public(address):
+        is_listed = address in self._listed or f"{address}:{port}" in self._listed
+        if not is_listed and not is_public(address):
             raise Refused
         return address, port
 
 
 def is_public(address: str) -> bool:
     """Return whether an address is one of the public internet and of no other network behind it."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return is_public(str(parsed.ipv4_mapped))
-        if any(parsed in network for network in DETOURS):
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return is_public(str(ip.ipv4_mapped))
+        if any(ip in network for network in DETOURS):
             return False
-    return parsed.is_global and not parsed.is_multicast
+    return ip.is_global and not ip.is_multicast

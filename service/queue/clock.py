@@ -10,10 +10,10 @@ JUMP = 500.0
 
 
 class RedisClock:
-    """Measures in milliseconds how long entries have waited; `own` is a clock that never jumps. For one thread."""
+    """Measures how long entries have waited, in milliseconds, by a `local_clock` that never jumps. For one thread."""
 
-    def __init__(self, own: Callable[[], float] = lambda: 1000 * time.monotonic()) -> None:
-        self._own = own
+    def __init__(self, local_clock: Callable[[], float] = lambda: 1000 * time.monotonic()) -> None:
+        self._local_clock = local_clock
         self._ahead = 0.0
         self._before_jump: tuple[float, float] | None = None  # the last time by Redis, and how far it was ahead then
 
@@ -23,13 +23,13 @@ class RedisClock:
         What arrived before a jump forward has not waited for as long as the jump. After a jump back Redis' streams go
         on from their latest entry, so that nothing tells when an entry came: it counts as new.
         """
-        own = self._own()
-        ahead = now - own
+        local_time = self._local_clock()
+        ahead = now - local_time
         if self._ahead and ahead - self._ahead > JUMP:
-            self._before_jump = (own + self._ahead, self._ahead)
+            self._before_jump = (local_time + self._ahead, self._ahead)
         elif self._ahead - ahead > JUMP:
             self._before_jump = None
         self._ahead = ahead
         if self._before_jump and arrived <= self._before_jump[0]:
             ahead = self._before_jump[1]
-        return max(0.0, own + ahead - arrived)
+        return max(0.0, local_time + ahead - arrived)

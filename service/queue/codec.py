@@ -74,8 +74,8 @@ def pack_request(request: AnalysisRequest, cipher: QueueCipher | None) -> tuple[
         )
     )
     image = cipher.encrypt(request.image, PHOTO, request.id.encode(), head) if cipher else request.image
-    left = max(0, round(1000 * (request.deadline - time.monotonic())))
-    return head, image, left
+    milliseconds_left = max(0, round(1000 * (request.deadline - time.monotonic())))
+    return head, image, milliseconds_left
 
 
 def unpack_head(fields: Mapping[bytes, bytes]) -> RequestHead:

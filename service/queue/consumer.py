@@ -94,13 +94,13 @@ class RedisConsumer(Consumer):
         self._cancelled = set[str]()
         self._missing_since: dict[bytes, float] = {}  # reply streams that are not there, by time.monotonic()
         self._lock = threading.Lock()
-        self._looked = -lease
+        self._looked_at = -lease
         self._abandoned_since: dict[bytes, float] = {}  # entries whose worker looks lost, by time.monotonic()
         self._closing = threading.Event()
         self._register()
         self._presence = Presence(self._answers, model, self._id, lease, cipher, prefix)
-        self._beats = threading.Thread(target=self._beat_forever, name="heartbeat", daemon=True)
-        self._beats.start()
+        self._heartbeat = threading.Thread(target=self._beat_forever, name="heartbeat", daemon=True)
+        self._heartbeat.start()
 
     @override
     def announce(self, worker: WorkerInfo, card: ModelCard) -> None:
@@ -125,7 +125,7 @@ class RedisConsumer(Consumer):
     def abandon(self) -> None:
         """Show no sign of life any more, as a worker that is lost."""
         self._closing.set()
-        self._beats.join()
+        self._heartbeat.join()
 
     @override
     def claim(self, max_requests: int, wait: float) -> list[AnalysisRequest]:
@@ -141,15 +141,15 @@ class RedisConsumer(Consumer):
 
     @override
     def cancelled(self, request_ids: Collection[str]) -> set[str]:
-        old = time.monotonic() - RECENT_SECONDS
+        cutoff = time.monotonic() - RECENT_SECONDS
         with self._lock:
             held = {name: self._held[name] for name in request_ids if name in self._held}
-        held = {name: row for name, row in held.items() if row.since < old}
+        held = {name: row for name, row in held.items() if row.since < cutoff}
         if not held:
             return set()
-        words = [word for request_id, row in held.items() for word in (request_id, row.reply_to)]
+        arguments = [argument for request_id, row in held.items() for argument in (request_id, row.reply_to)]
         try:
-            flags = self._answers.run(CANCELLED, self._prefix, words)
+            flags = self._answers.run(CANCELLED, self._prefix, arguments)
         except RedisError:
             return set()
         rows = zip(held.items(), flags, strict=True)
@@ -164,11 +164,11 @@ class RedisConsumer(Consumer):
         with self._lock:
             held = [(self._held[outcome.id], outcome) for outcome in outcomes if outcome.id in self._held]
             cancelled = self._cancelled.intersection(outcome.id for outcome in outcomes)
-        words = [word for row, outcome in held for word in _answer(row, outcome, outcome.id in cancelled)]
+        arguments = [argument for row, outcome in held for argument in _answer(row, outcome, outcome.id in cancelled)]
         end = time.monotonic() + FINISH_SECONDS
-        while words:
+        while arguments:
             try:
-                self._run(FINISH, *words)
+                self._run(FINISH, *arguments)
                 break
             except RedisError:
                 if self._closing.wait(0.2) or time.monotonic() > end:
@@ -197,21 +197,21 @@ class RedisConsumer(Consumer):
                 return self._hold_all(entries, 1)
             max_requests = 1
         block = max(1, round(1000 * wait))
-        read = ("XREADGROUP", "GROUP", GROUP, self._id, "COUNT", max_requests, "BLOCK", block)
-        [streams] = self._claims.ask((*read, "STREAMS", self._stream, ">"))
+        command = ("XREADGROUP", "GROUP", GROUP, self._id, "COUNT", max_requests, "BLOCK", block)
+        [streams] = self._claims.ask((*command, "STREAMS", self._stream, ">"))
         return self._hold_all(streams[0][1], 1) if streams else []
 
     def _take_over(self) -> list[AnalysisRequest]:
         """Take one request of a lost worker: silent for half the lease at every look, and for as long before."""
         now = time.monotonic()
-        if now < self._looked + self._lease / 4:
+        if now < self._looked_at + self._lease / 4:
             return []
         confirmed = [entry_id for entry_id, since in self._abandoned_since.items() if now - since >= self._lease / 2]
         limits = (round(500 * self._lease), self._deliveries, MAX_DEAD_LETTERS, len(confirmed))
         entries, more = self._run(TAKE_OVER, self._id, *limits, *confirmed, *self._held_entries())
         if not entries:
             self._abandoned_since = {entry_id: self._abandoned_since.get(entry_id, now) for entry_id in more}
-            self._looked = now
+            self._looked_at = now
             return []
         self._abandoned_since.pop(entries[0][0], None)
         log.warning("a request of a lost worker is taken over", extra={"attempt": more})
@@ -251,8 +251,8 @@ class RedisConsumer(Consumer):
                 cipher = codec.answer_cipher(fields, photo, self._cipher)
                 self._held[request.id] = replace(row, cipher=cipher, since=request.submitted)
                 return request
-            again = self._held[request.id].entry_id != entry_id
-        if again:  # submitted twice, since a connection broke in between; its photo is at hand
+            is_duplicate = self._held[request.id].entry_id != entry_id
+        if is_duplicate:  # submitted twice, since a connection broke in between; its photo is at hand
             self._run(FINISH, *_answer(row, AnalysisFailure(request.id, self._model, ""), cancelled=True))
         return None
 
@@ -287,9 +287,9 @@ class RedisConsumer(Consumer):
         with suppress(RedisError):
             self._register()
 
-    def _run(self, known: Script, *arguments: Any) -> Any:
-        connection = self._claims if known in (TAKE, TAKE_OVER) else self._answers
-        return connection.run(known, self._prefix, [self._model, *arguments])
+    def _run(self, lua: Script, *arguments: Any) -> Any:
+        connection = self._claims if lua in (TAKE, TAKE_OVER) else self._answers
+        return connection.run(lua, self._prefix, [self._model, *arguments])
 
 
 def _answer(row: Held, outcome: AnalysisOutcome, cancelled: bool) -> tuple[Any, ...]:

@@ -89,8 +89,8 @@ async def _submit(request: AnalysisRequest, producer: RedisProducer, seconds: fl
     await producer.start()
     try:
         now = time.monotonic()
-        again = replace(request, id=uuid.uuid4().hex, submitted=now, deadline=now + seconds, attempt=1)
-        [future] = await producer.submit([again])
+        resubmitted = replace(request, id=uuid.uuid4().hex, submitted=now, deadline=now + seconds, attempt=1)
+        [future] = await producer.submit([resubmitted])
         return await asyncio.wait_for(future, seconds)
     except TimeoutError:
         return AnalysisFailure(request.id, "", DeadlineExceeded.code)

@@ -38,8 +38,8 @@ class WorkerDirectory:
         self._required = required
         self._prefix = prefix
         self._workers: list[WorkerInfo] = []
-        self._looked = -math.inf
-        self._answering = False
+        self._looked_at = -math.inf
+        self._is_ready = False
         self._unencrypted = set[str]()
         self._cards: dict[str, ModelCard] = {}
 
@@ -51,26 +51,26 @@ class WorkerDirectory:
                 workers.append(codec.unpack_worker(row))
         counts = Counter(worker.model for worker in workers)
         self._workers = sorted(workers, key=lambda worker: (worker.model == self._model, counts[worker.model]))
-        self._looked = time.monotonic()
-        self._answering = any(self._model in (None, worker.model) for worker in workers)
-        return self._workers if self._answering else []
+        self._looked_at = time.monotonic()
+        self._is_ready = any(self._model in (None, worker.model) for worker in workers)
+        return self._workers if self._is_ready else []
 
     async def ready(self) -> bool:
         """Return whether a worker of the model that answers is alive; looks again when none was or time has passed."""
-        if self._is_old() or not self._answering:
+        if self._is_old() or not self._is_ready:
             await self.look()
-        return self._answering
+        return self._is_ready
 
-    async def choose(self, wanted: set[str | None]) -> str:
+    async def choose(self, models: set[str | None]) -> str:
         """Return the model for requests that want these: theirs, else that of most workers, else the newest one.
 
         Raises NotReady where no worker has it, ValueError when they want different models.
         """
-        if len(wanted) > 1:
+        if len(models) > 1:
             raise ValueError("the requests of one submit() are for one model")
         if self._is_old():
             await self.look()
-        [wanted_model] = wanted
+        [wanted_model] = models
         model = wanted_model or self._model
         if model:
             if all(worker.model != model for worker in self._workers):
@@ -85,9 +85,9 @@ class WorkerDirectory:
 
     async def card(self, digest: str | None) -> ModelCard:
         """Return the card of this model while a worker has it, else of the model that answers. Raises NotReady."""
-        if self._is_old() or not self._answering:
+        if self._is_old() or not self._is_ready:
             await self.look()
-        if not self._answering:
+        if not self._is_ready:
             raise NotReady
         workers = [worker for worker in self._workers if worker.model == digest] or self._workers
         name = workers[-1].card
@@ -112,8 +112,10 @@ class WorkerDirectory:
         """
         if self._cipher is None or self._required:
             return self._cipher
-        plain = any(self._cipher.key_id not in worker.key_ids for worker in self._workers if worker.model == model)
-        if not plain:
+        some_lack_key = any(
+            self._cipher.key_id not in worker.key_ids for worker in self._workers if worker.model == model
+        )
+        if not some_lack_key:
             self._unencrypted.discard(model)
             return self._cipher
         if model not in self._unencrypted:
@@ -123,4 +125,4 @@ class WorkerDirectory:
         return None
 
     def _is_old(self) -> bool:
-        return time.monotonic() - self._looked > LOOK_SECONDS
+        return time.monotonic() - self._looked_at > LOOK_SECONDS

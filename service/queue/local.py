@@ -45,8 +45,8 @@ class LocalQueue(Producer, Consumer):
     async def submit(self, requests: Sequence[AnalysisRequest]) -> list[asyncio.Future[AnalysisOutcome]]:
         size = sum(len(request.image) for request in requests)
         with self._changed:
-            known = {self._worker[0].model} if self._worker else set[str]()
-            if {request.model for request in requests} - {None, *known}:
+            available = {self._worker[0].model} if self._worker else set[str]()
+            if {request.model for request in requests} - {None, *available}:
                 raise NotReady("no worker has the model that this request needs")
             depth = len(self._waiting) + len(self._held)
             if depth + len(requests) > self._size or (depth and self._bytes + size > self._size_bytes):

@@ -95,7 +95,7 @@ class RedisProducer(Producer):
     async def start(self) -> None:
         with suppress(NotReady):  # Redis may come later: until then every call says so
             await self._beat()
-        self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._live())]
+        self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._beat_forever())]
 
     @override
     async def close(self) -> None:
@@ -118,9 +118,9 @@ class RedisProducer(Producer):
         arguments: list[Any] = [model, self._size, self._size_bytes]
         cipher = self._directory.cipher_for(model)
         for request in requests:
-            head, image, left = codec.pack_request(request, cipher)
+            head, image, milliseconds_left = codec.pack_request(request, cipher)
             photos.append(("SET", f"{self._prefix}image:{request.id}", image, "EX", DEAD_LETTER_SECONDS))
-            arguments += [request.id, head, left, self._replies]
+            arguments += [request.id, head, milliseconds_left, self._replies]
         futures = [asyncio.get_running_loop().create_future() for _ in requests]
         for request, future in zip(requests, futures, strict=True):
             self._open[request.id] = (future, request.deadline)
@@ -165,8 +165,8 @@ class RedisProducer(Producer):
     async def put_aside(self, request: AnalysisRequest, deliveries: int) -> None:
         with redis_errors():
             model = await self._directory.choose({request.model})
-            head, image, left = codec.pack_request(request, self._directory.cipher_for(model))
-            fields = ("id", request.id, "h", head, "i", image, "t", left, "to", "", "model", model)
+            head, image, milliseconds_left = codec.pack_request(request, self._directory.cipher_for(model))
+            fields = ("id", request.id, "h", head, "i", image, "t", milliseconds_left, "to", "", "model", model)
             entry = ("XADD", f"{self._prefix}dead_letters", "MAXLEN", MAX_DEAD_LETTERS, "*", *fields)
             await self._pool.ask((*entry, "deliveries", deliveries))
 
@@ -193,17 +193,17 @@ class RedisProducer(Producer):
 
     async def _read(self) -> None:
         """Hand outcomes to their futures until closed. What was handed on is deleted with the next reading."""
-        done: list[bytes] = []
+        delivered: list[bytes] = []
         while not self._closing:
-            forget = [("XDEL", self._replies, *done)] if done else []
-            read = ("XREAD", "COUNT", 256, "BLOCK", 1000, "STREAMS", self._replies, "0")
+            forget = [("XDEL", self._replies, *delivered)] if delivered else []
+            command = ("XREAD", "COUNT", 256, "BLOCK", 1000, "STREAMS", self._replies, "0")
             try:
-                streams = (await self._reading.ask(*forget, read))[-1]
+                streams = (await self._reading.ask(*forget, command))[-1]
             except (RedisError, OSError):
                 await asyncio.sleep(0.1)
                 continue
             entries = streams[0][1] if streams else []
-            done = [entry_id for entry_id, _ in entries]
+            delivered = [entry_id for entry_id, _ in entries]
             for _, fields in entries:
                 self._take(fields[1])  # the one field is `r`
             for _ in range(LOOP_TURNS):
@@ -222,7 +222,7 @@ class RedisProducer(Producer):
         if future and not future.done():
             future.set_result(outcome)
 
-    async def _live(self) -> None:
+    async def _beat_forever(self) -> None:
         """Show signs of life until closed."""
         beats = 0
         while not self._closing:

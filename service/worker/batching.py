@@ -31,7 +31,7 @@ def batches(stream: Iterable[Item | None], max_items: int, max_pixels: int) -> I
     """
     batch: list[Item] = []
     for item in stream:
-        is_full = item is None or sum(held.pixels for held in batch) + item.pixels > max_pixels
+        is_full = item is None or sum(waiting.pixels for waiting in batch) + item.pixels > max_pixels
         if is_full and batch:
             yield batch
             batch = []

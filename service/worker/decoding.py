@@ -87,9 +87,9 @@ class Decoder:
 
         One that was delivered before goes alone: it may be what the last worker died on.
         """
-        again = request.attempt > 1
-        self._metrics.redelivered.inc(again)
-        inside = self.gate.enter(request.pixels, alone=again)
+        is_redelivered = request.attempt > 1
+        self._metrics.redelivered.inc(is_redelivered)
+        inside = self.gate.enter(request.pixels, alone=is_redelivered)
         with self._lock:
             self._under_way += 1
         if request.options.video is not None:

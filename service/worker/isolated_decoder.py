@@ -14,7 +14,7 @@ from typing import BinaryIO
 from msgspec import Struct, msgpack
 
 from service import images, videos
-from service.errors import ServiceError
+from service.errors import ImageBroken, ServiceError
 from service.wire import ImageHeader, VideoLimits
 
 REPLY = struct.Struct(">BQQ")
@@ -41,10 +41,10 @@ def main() -> None:
     while (head := _part(source)) is not None:
         file = _part(source) or b""
         try:
-            size, payload = _done(file, msgpack.decode(head, type=Task))
+            size, payload = _run(file, msgpack.decode(head, type=Task))
         except (ServiceError, MemoryError) as error:
-            known = error if isinstance(error, ServiceError) else None
-            text = f"{known.code if known else 'image_broken'} {known.detail if known else 'it takes too much memory'}"
+            problem = error if isinstance(error, ServiceError) else ImageBroken("it takes too much memory")
+            text = f"{problem.code} {problem.detail}"
             sink.write(REPLY.pack(PROBLEM, len(text.encode()), 0) + text.encode())
         else:
             sink.write(REPLY.pack(*size))
@@ -52,7 +52,7 @@ def main() -> None:
         sink.flush()
 
 
-def _done(file: bytes, task: Task) -> tuple[tuple[int, int, int], bytes | memoryview]:
+def _run(file: bytes, task: Task) -> tuple[tuple[int, int, int], bytes | memoryview]:
     """Return status and sizes, and what follows them. Raises ServiceError, MemoryError."""
     if task.video is not None:
         frames = msgpack.encode(videos.sample_frames(file, task.header, task.video))

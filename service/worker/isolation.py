@@ -47,7 +47,7 @@ class IsolatedDecoder:
 
         Raises NotAnImage, ImageBroken, DeadlineExceeded, NotReady after interrupt().
         """
-        return self._exchanged(data, Task(header), deadline, _read_pixels)
+        return self._run(data, Task(header), deadline, _read_pixels)
 
     def sample_frames(self, data: bytes, header: ImageHeader, limits: VideoLimits, deadline: float) -> list[VideoFrame]:
         """Sample a video as videos.sample_frames() does, until `deadline` by time.monotonic().
@@ -55,11 +55,9 @@ class IsolatedDecoder:
         Raises NotAnImage, ImageBroken, ImageTooLarge, VideoTooLong, VideoNeedsJob, DeadlineExceeded, NotReady after
         interrupt().
         """
-        return self._exchanged(data, Task(header, limits), deadline, _read_frames)
+        return self._run(data, Task(header, limits), deadline, _read_frames)
 
-    def _exchanged(
-        self, data: bytes, task: Task, deadline: float, read: Callable[[BinaryIO, int, int], Answer]
-    ) -> Answer:
+    def _run(self, data: bytes, task: Task, deadline: float, read: Callable[[BinaryIO, int, int], Answer]) -> Answer:
         header = task.header
         with self._lock:
             if self._interrupted:

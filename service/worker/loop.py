@@ -96,7 +96,7 @@ class Worker:
 
     def run(self) -> None:
         """Work until stop() is called. Raises RuntimeError when the device's thread dies."""
-        device = threading.Thread(target=self._drive, name="device", daemon=True)
+        device = threading.Thread(target=self._run_device, name="device", daemon=True)
         device.start()
         while device.is_alive() and not self._warm.wait(0.1):
             pass
@@ -131,7 +131,7 @@ class Worker:
         self._metrics.describe(card, worker)
         log.info("worker ready", extra={"model": self._analyzer.digest})
 
-    def _drive(self) -> None:
+    def _run_device(self) -> None:
         """Warm up, then analyze until told to stop."""
         try:
             self._warm_up()
@@ -157,13 +157,13 @@ class Worker:
         with ThreadPoolExecutor(1, "post") as post:
             for batch in batches(stream, self._settings.batch_images, self._settings.batch_pixels):
                 cancelled = self._queue.cancelled([task.request.id for task in batch])
-                wanted = [
+                to_analyze = [
                     task
                     for task in batch
                     if task.request.id not in cancelled and not task.is_late() and task.frames is None
                 ]
-                if wanted:
-                    self._analyze(wanted)
+                if to_analyze:
+                    self._analyze(to_analyze)
                 if self._decoder.busy or not decoded.empty():
                     post.submit(self._finish, batch)  # beside the device, which has more to do
                 else:
@@ -222,8 +222,8 @@ class Worker:
 
     def _outcome(self, task: InFlight) -> AnalysisOutcome:
         if task.error is None and task.frames is not None:
-            nothing = Analysis(0, 0, [])
-            return AnalysisResult(task.request.id, self._analyzer.digest, nothing, task.timings, task.frames)
+            no_faces = Analysis(0, 0, [])
+            return AnalysisResult(task.request.id, self._analyzer.digest, no_faces, task.timings, task.frames)
         analyses: list[Analysis] = []
         if task.error is None and task.faces is not None:
             task.error = attempt([task], lambda: analyses.append(self._analysis(task)))

@@ -9,7 +9,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from model.checkpoint_file import SHIPPED, read_checkpoint_file
-from model.identity import comparison as identity
+from model.identity import comparison
 from model.identity.age_range import AgeRanges
 from model.landmarks import NAMES
 from model.runtime import quality
@@ -25,8 +25,8 @@ OCCLUDABLE: dict[Part, tuple[tuple[int, ...], ...]] = {
     "mouth": ((17, 18, 19),),
 }
 """The landmarks of the parts that may be covered, by side where there are two."""
-SEEN = 0.5
-"""Mean visibility of a part's landmarks from which it counts as seen."""
+MIN_VISIBILITY = 0.5
+"""Mean visibility of a part's landmarks from which it counts as visible, 0–1."""
 PIXEL_DIGITS = 2
 DEGREE_DIGITS = 2
 YEAR_DIGITS = 2
@@ -52,19 +52,19 @@ def load_analyzer(settings: Settings) -> Analyzer:
     return analyzer
 
 
-def load_identity(analyzer: Analyzer, settings: Settings) -> identity.Identity:
+def load_identity(analyzer: Analyzer, settings: Settings) -> comparison.Identity:
     """Load what the analyzer's descriptors are compared by. Raises FileNotFoundError, ValueError."""
-    return identity.of(read_checkpoint_file(analyzer.config.weights or SHIPPED), settings.calibration)
+    return comparison.of(read_checkpoint_file(analyzer.config.weights or SHIPPED), settings.calibration)
 
 
-def model_card(analyzer: Analyzer, known: identity.Identity) -> ModelCard:
+def model_card(analyzer: Analyzer, identity: comparison.Identity) -> ModelCard:
     """Return what API processes must know about the model."""
     info = analyzer.info
     return ModelCard(
         digest=analyzer.digest,
-        score=known.score,
-        dimension=known.dimension,
-        calibration=known.calibration,
+        score=identity.score,
+        dimension=identity.dimension,
+        calibration=identity.calibration,
         preset=info["preset"],
         input_size=info["input_size"],
         parameters=info["parameters"],
@@ -137,7 +137,7 @@ def _occluded(visibility: images.Floats) -> tuple[Part, ...]:
     return tuple(
         part
         for part, sides in OCCLUDABLE.items()
-        if max(float(visibility[list(points)].mean()) for points in sides) < SEEN
+        if max(float(visibility[list(points)].mean()) for points in sides) < MIN_VISIBILITY
     )
 
 
@@ -169,9 +169,9 @@ def with_quality(analysis: Analysis, faces: Faces, image: images.Pixels) -> Anal
     return replace(analysis, faces=[replace(face, quality=_quality(assessed)) for face, assessed in rows])
 
 
-def with_templates(analysis: Analysis, faces: Faces, image: images.Pixels, known: identity.Identity) -> Analysis:
+def with_templates(analysis: Analysis, faces: Faces, image: images.Pixels, identity: comparison.Identity) -> Analysis:
     """Return the analysis with each face's quality and the vector that is compared."""
-    rows = zip(with_quality(analysis, faces, image).faces, known.vectors(faces.descriptor), strict=True)
+    rows = zip(with_quality(analysis, faces, image).faces, identity.vectors(faces.descriptor), strict=True)
     return replace(analysis, faces=[replace(face, vector=np.asarray(vector, "<f4").tobytes()) for face, vector in rows])
 
 

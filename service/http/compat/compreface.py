@@ -136,19 +136,19 @@ async def read_photos(request: Request, *names: str) -> list[bytes]:
     settings: Settings = request.app.state.settings
     content_type = request.headers.get("content-type", "")
     kind = content_type.split(";")[0].strip().lower()
-    found: Mapping[str, bytes]
+    photos: Mapping[str, bytes]
     if kind == "multipart/form-data":
         form = await read_form(content_type, request.stream(), settings.max_images)
-        found = dict(zip(form.file_fields, form.files, strict=True))
+        photos = dict(zip(form.file_fields, form.files, strict=True))
     elif kind == "application/json":
         body = await request.body()
-        found = await run_in_threadpool(_photos_of_json, body)
+        photos = await run_in_threadpool(_photos_of_json, body)
     else:
         raise UnsupportedContentType("send multipart/form-data, or application/json with base64")
     for name in names:
-        if not found.get(name):
+        if not photos.get(name):
             raise NoImage(f"Missing part: {name}")
-    return [found[name] for name in names]
+    return [photos[name] for name in names]
 
 
 async def read_json(request: Request, kind: type[Body]) -> Body:

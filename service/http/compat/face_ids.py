@@ -33,7 +33,7 @@ Rows = NDArray[np.void]
 
 
 @dataclass(eq=False)
-class _Known:
+class _FaceIndex:
     """The faces of a collection [N], sorted, and the version that they have caught up with."""
 
     rows: Rows = field(default_factory=lambda: np.empty(0, ROW))
@@ -45,7 +45,7 @@ class FaceIds:
     """Finds stored faces by their ids. Thread-safe; the first call about a collection reads all of it."""
 
     def __init__(self) -> None:
-        self._collections: OrderedDict[bytes, _Known] = OrderedDict()
+        self._collections: OrderedDict[bytes, _FaceIndex] = OrderedDict()
         self._lock = threading.Lock()
 
     def find(self, gallery: Gallery, collection: str, ids: Collection[str]) -> dict[str, StoredFace]:
@@ -53,55 +53,59 @@ class FaceIds:
 
         Raises what reading the collection raises.
         """
-        wanted = {text.lower(): number for text in ids if (number := _number(text)) is not None}
-        while wanted:
+        numbers = {text.lower(): number for text in ids if (number := _number(text)) is not None}
+        while numbers:
             try:
                 opened = gallery.encrypted.require(collection)
-                serials = self._serials(gallery.encrypted, opened, list(wanted.values()))
+                serials = self._serials(gallery.encrypted, opened, list(numbers.values()))
                 subjects = list(_subjects(gallery.encrypted, opened, serials))
             except CollectionNotFound:
                 break
             except Outdated:  # another collection took this one's place
                 continue
-            return {face.id: face for subject in subjects for face in faces_of(subject) if face.id in wanted}
+            return {face.id: face for subject in subjects for face in faces_of(subject) if face.id in numbers}
         return {}
 
     def _serials(self, encrypted: EncryptedStore, opened: OpenCollection, faces: list[int]) -> list[int]:
         """Return the serials of the subjects that may have one of the faces."""
-        known = self._known(opened.id)
-        with known.lock:
-            if known.version > opened.row.version:  # somebody restored a backup
-                known.rows = np.empty(0, ROW)
-                known.version = 0
-            if known.version < opened.row.version:
-                _catch_up(encrypted, opened, known)
-            rows = known.rows
-        first = np.searchsorted(rows["face"], np.array(faces, np.uint64), "left")
-        last = np.searchsorted(rows["face"], np.array(faces, np.uint64), "right")
-        return sorted({int(serial) for a, b in zip(first, last, strict=True) for serial in rows["serial"][a:b]})
+        index = self._index(opened.id)
+        with index.lock:
+            if index.version > opened.row.version:  # somebody restored a backup
+                index.rows = np.empty(0, ROW)
+                index.version = 0
+            if index.version < opened.row.version:
+                _catch_up(encrypted, opened, index)
+            rows = index.rows
+        starts = np.searchsorted(rows["face"], np.array(faces, np.uint64), "left")
+        ends = np.searchsorted(rows["face"], np.array(faces, np.uint64), "right")
+        return sorted(
+            {int(serial) for start, end in zip(starts, ends, strict=True) for serial in rows["serial"][start:end]}
+        )
 
-    def _known(self, collection: bytes) -> _Known:
+    def _index(self, collection: bytes) -> _FaceIndex:
         with self._lock:
-            known = self._collections.setdefault(collection, _Known())
+            index = self._collections.setdefault(collection, _FaceIndex())
             self._collections.move_to_end(collection)
             while len(self._collections) > MAX_COLLECTIONS:
                 self._collections.popitem(last=False)
-            return known
+            return index
 
 
-def _catch_up(encrypted: EncryptedStore, opened: OpenCollection, known: _Known) -> None:
+def _catch_up(encrypted: EncryptedStore, opened: OpenCollection, index: _FaceIndex) -> None:
     """Take in what happened in a collection since it was read last."""
-    changes = encrypted.store.changes(opened.id, known.version)
+    changes = encrypted.store.changes(opened.id, index.version)
     if changes.complete:
-        kept = known.rows[:0]
-        fresh = [row for each in encrypted.subjects(opened) if not isinstance(each, str) for row in _rows_of(each)]
+        unchanged = index.rows[:0]
+        new_rows = [
+            row for stored in encrypted.subjects(opened) if not isinstance(stored, str) for row in _rows_of(stored)
+        ]
     else:
         changed = {row.serial: row.tag for row in changes.rows}
-        gone = np.array([*changed, *changes.removed], np.uint64)
-        kept = known.rows[~np.isin(known.rows["serial"], gone)]
-        fresh = [row for tag in changed.values() for row in _rows_at(encrypted, opened, tag)]
-    known.rows = np.sort(np.concatenate([kept, np.array(fresh, ROW)]), order="face")
-    known.version = max(known.version, changes.version)
+        stale_serials = np.array([*changed, *changes.removed], np.uint64)
+        unchanged = index.rows[~np.isin(index.rows["serial"], stale_serials)]
+        new_rows = [row for tag in changed.values() for row in _rows_at(encrypted, opened, tag)]
+    index.rows = np.sort(np.concatenate([unchanged, np.array(new_rows, ROW)]), order="face")
+    index.version = max(index.version, changes.version)
 
 
 def _rows_at(encrypted: EncryptedStore, opened: OpenCollection, tag: bytes) -> list[tuple[int, int]]:

@@ -22,7 +22,7 @@ from service.http.compat.scale import Scale
 from service.http.compat.stored_faces import StoredFace, faces_of, new_face_id
 from service.http.gallery_access import in_gallery_thread, tells_scores
 from service.http.matches import limit_probes, search_gallery_for_all
-from service.http.probes import Probe, faces_of_photo, low_quality, scoring
+from service.http.probes import Probe, faces_of_photo, low_quality, model_scoring
 from service.http.submit import analyze_photos
 from service.keys import Key
 from service.wire import AnalysisResult, FaceResult, Options
@@ -72,23 +72,23 @@ def probes_of(result: AnalysisResult) -> list[Probe]:
     return faces_of_photo(result.analysis, result.model)
 
 
-def alike(
-    request: Request, first: Vector, second: Vector, answering: Scoring, scale: Scale, coarse: bool = False
+def similarity_share(
+    request: Request, first: Vector, second: Vector, scoring: Scoring, scale: Scale, coarse: bool = False
 ) -> float:
     """Return the similarity of two vectors [D] as a share on a scale, whose recommended value is at FACE_FAR.
 
     Raises NotCalibrated, InvalidSubject.
     """
     settings: Settings = request.app.state.settings
-    calibration = answering.calibrated()
+    calibration = scoring.calibrated()
     return scale.place(similarity(first, second), calibration.threshold(settings.far), calibration, coarse)
 
 
-def sent_vector(numbers: Sequence[float], answering: Scoring) -> Vector:
+def sent_vector(numbers: Sequence[float], scoring: Scoring) -> Vector:
     """Return numbers of a caller's own as a vector [D] of unit length. Raises InvalidSubject."""
     longest = float(np.finfo(np.float32).max)
     return unit_vector(
-        np.clip(np.asarray(numbers, np.float64), -longest, longest).astype(np.float32), answering.dimension
+        np.clip(np.asarray(numbers, np.float64), -longest, longest).astype(np.float32), scoring.dimension
     )
 
 
@@ -107,7 +107,7 @@ def searched_faces(request: Request, limit: int) -> int:
 
 
 async def search_vectors(
-    request: Request, collection: str, vectors: Sequence[Vector], count: int, answering: Scoring, scale: Scale
+    request: Request, collection: str, vectors: Sequence[Vector], count: int, scoring: Scoring, scale: Scale
 ) -> list[list[PlacedMatch]]:
     """Return for each vector [D] at most `count` subjects, most similar first; none where there is no collection.
 
@@ -117,23 +117,23 @@ async def search_vectors(
     for _ in vectors[1:]:
         limit_probes(request, collection)
     settings: Settings = request.app.state.settings
-    calibration = answering.calibrated()
+    calibration = scoring.calibrated()
     exact = tells_scores(request)
 
     def placed_matches(result: SearchResult) -> list[PlacedMatch]:
-        placed = []
-        one_photo = answering.identification(result.gallery_size, settings.fpir, 1, 1)
+        matches = []
+        one_photo = scoring.identification(result.gallery_size, settings.fpir, 1, 1)
         for match in result.matches:
-            threshold = answering.identification(result.gallery_size, settings.fpir, match.media, 1)
+            threshold = scoring.identification(result.gallery_size, settings.fpir, match.media, 1)
             share = scale.place(match.similarity, threshold, calibration, coarse=not exact)
             matched = match.similarity >= threshold
-            placed.append(PlacedMatch(match.subject, share, matched, match.metadata, one_photo))
-        reported = [match for match in placed if exact or match.matched]
+            matches.append(PlacedMatch(match.subject, share, matched, match.metadata, one_photo))
+        reported = [match for match in matches if exact or match.matched]
         return sorted(reported, key=lambda match: -match.share)[:count]
 
     def search() -> list[list[PlacedMatch]]:
         try:
-            results = search_gallery_for_all(request, collection, answering.model, vectors, count + SPARE)
+            results = search_gallery_for_all(request, collection, scoring.model, vectors, count + SPARE)
         except CollectionNotFound:
             return [[] for _ in vectors]
         return [placed_matches(result) for result in results]
@@ -142,7 +142,7 @@ async def search_vectors(
 
 
 def share_of_face(
-    request: Request, vector: Vector, answering: Scoring, scale: Scale
+    request: Request, vector: Vector, scoring: Scoring, scale: Scale
 ) -> Callable[[Vector, PlacedMatch], float] | None:
     """Return what says how like a vector [D] one face of a matching subject is; None where the caller may not know.
 
@@ -151,13 +151,13 @@ def share_of_face(
     """
     if not tells_scores(request):
         return None
-    calibration = answering.calibrated()
+    calibration = scoring.calibrated()
     return lambda face, match: min(match.share, scale.place(similarity(face, vector), match.one_photo, calibration))
 
 
-async def make_collection(request: Request, collection: str, answering: Scoring) -> None:
+async def make_collection(request: Request, collection: str, scoring: Scoring) -> None:
     """Make a collection under a model, if there is none of that name yet. Raises InvalidName, ModelMismatch."""
-    await in_gallery_thread(request, Gallery.put_collection, collection, answering.model, answering.dimension)
+    await in_gallery_thread(request, Gallery.put_collection, collection, scoring.model, scoring.dimension)
 
 
 async def stored_face(request: Request, collection: str, identity: str) -> tuple[StoredFace, Scoring]:
@@ -166,10 +166,10 @@ async def stored_face(request: Request, collection: str, identity: str) -> tuple
     Raises MediumNotFound, ModelMismatch.
     """
     face = await find_face(request, collection, identity)
-    answering = await scoring(request, face.subject.model)
-    if answering.model != face.subject.model:
+    scoring = await model_scoring(request, face.subject.model)
+    if scoring.model != face.subject.model:
         raise ModelMismatch
-    return face, answering
+    return face, scoring
 
 
 async def find_faces(request: Request, collection: str, ids: Collection[str]) -> dict[str, StoredFace]:

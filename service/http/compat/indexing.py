@@ -37,10 +37,10 @@ async def index_photo(
         except LowQuality:
             left_out.append({"FaceDetail": detail, "Reasons": mapped.unindexed_reasons(probe.quality, gate)})
             continue
-        shown = await in_gallery_thread(
+        stored_answer = await in_gallery_thread(
             request, users.with_external_id, message.collection_id, stored, message.external_image_id
         )
-        records.append({"Face": shown, "FaceDetail": detail})
+        records.append({"Face": stored_answer, "FaceDetail": detail})
     return records, left_out
 
 

@@ -217,8 +217,8 @@ async def photo_of(request: Request, image: Image) -> bytes:
 
 def answer(**members: Any) -> Response:
     """Return a response with these members, without those that are None."""
-    known = {name: value for name, value in members.items() if value is not None}
-    return Response(msgspec.json.encode(known), media_type=AMAZON_JSON)
+    present = {name: value for name, value in members.items() if value is not None}
+    return Response(msgspec.json.encode(present), media_type=AMAZON_JSON)
 
 
 def bounding_box(box: Box, result: AnalysisResult) -> dict[str, float]:
@@ -235,15 +235,15 @@ def bounding_box(box: Box, result: AnalysisResult) -> dict[str, float]:
 def face_detail(face: FaceResult, result: AnalysisResult, attributes: Collection[str] = ()) -> JsonObject:
     """Return a face with the default attributes, and those of the others that are asked for and known."""
     everything = "ALL" in attributes
-    wanted = ALL_ATTRIBUTES if everything else ALL_ATTRIBUTES & set(attributes)
+    requested = ALL_ATTRIBUTES if everything else ALL_ATTRIBUTES & set(attributes)
     detail = compared_face(face, result, MORE_LANDMARKS if everything else {})
-    if "AGE_RANGE" in wanted:
+    if "AGE_RANGE" in requested:
         low, high = age_bounds(face)
         detail["AgeRange"] = {"Low": low, "High": high}
-    if "GENDER" in wanted:
+    if "GENDER" in requested:
         confidence = 100 * max(face.female, 1 - face.female)
         detail["Gender"] = {"Value": face.gender.capitalize(), "Confidence": confidence}
-    if "SMILE" in wanted:
+    if "SMILE" in requested:
         detail["Smile"] = {"Value": face.smile >= 0.5, "Confidence": 100 * max(face.smile, 1 - face.smile)}
     return detail
 
@@ -270,5 +270,5 @@ def compared_face(face: FaceResult, result: AnalysisResult, more_landmarks: dict
 
 def unindexed_reasons(quality: Quality, gate: float) -> list[str]:
     """Return why a face is below the quality `gate`, by Rekognition's names."""
-    low = [name for name, value in quality.factors().items() if value < gate]
-    return sorted({REASONS.get(name, "LOW_FACE_QUALITY") for name in low})
+    low_factors = [name for name, value in quality.factors().items() if value < gate]
+    return sorted({REASONS.get(name, "LOW_FACE_QUALITY") for name in low_factors})

@@ -31,14 +31,14 @@ class Scale:
         It grows with the similarity. With `coarse` the similarity is rounded to 0.01 before, so that the result tells
         no more than our own API does.
         """
-        matched = similarity >= threshold
+        is_match = similarity >= threshold
         if coarse:
             rounded = round(similarity, COARSE)
-            similarity = max(rounded, threshold) if matched else min(rounded, threshold)
+            similarity = max(rounded, threshold) if is_match else min(rounded, threshold)
         odds = calibration.slope * (similarity - threshold) + math.log(self.recommended / (1 - self.recommended))
         share = 1 / (1 + math.exp(-max(-LONGEST_EXPONENT, min(LONGEST_EXPONENT, odds))))
         share = math.floor(share / STEP) * STEP
-        share = max(share, self.recommended) if matched else min(share, self.recommended - STEP)
+        share = max(share, self.recommended) if is_match else min(share, self.recommended - STEP)
         return round(share, DIGITS)
 
 

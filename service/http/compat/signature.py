@@ -29,11 +29,11 @@ HEADER = re.compile(
 def check_signature(request: Request, body: bytes) -> None:
     """Check the signature where the access key's id says that the key is the secret. Raises SignatureMismatch."""
     key: Key | None = request.state.key
-    parts = HEADER.fullmatch(request.headers.get("authorization", ""))
-    if key is None or parts is None or parts["id"] not in (DECLARED, f"{DECLARED}_{key.id}"):
+    match = HEADER.fullmatch(request.headers.get("authorization", ""))
+    if key is None or match is None or match["id"] not in (DECLARED, f"{DECLARED}_{key.id}"):
         return
     secret = request.headers.get("x-amz-security-token", "")
-    if not hmac.compare_digest(_signature(request, body, secret, parts["scope"], parts["names"]), parts["signature"]):
+    if not hmac.compare_digest(_signature(request, body, secret, match["scope"], match["names"]), match["signature"]):
         raise SignatureMismatch
 
 
@@ -43,8 +43,8 @@ def _signature(request: Request, body: bytes, secret: str, scope: str, names: st
     query = request.scope["query_string"].decode("ascii")
     canonical = "\n".join(["POST", path, query, headers, names, hashlib.sha256(body).hexdigest()])
     digest = hashlib.sha256(canonical.encode()).hexdigest()
-    text = "\n".join([ALGORITHM, request.headers.get("x-amz-date", ""), scope, digest])
-    signing = f"AWS4{secret}".encode()
-    for part in (*scope.split("/"), text):
-        signing = hmac.digest(signing, part.encode(), "sha256")
-    return signing.hex()
+    string_to_sign = "\n".join([ALGORITHM, request.headers.get("x-amz-date", ""), scope, digest])
+    signing_key = f"AWS4{secret}".encode()
+    for part in (*scope.split("/"), string_to_sign):
+        signing_key = hmac.digest(signing_key, part.encode(), "sha256")
+    return signing_key.hex()

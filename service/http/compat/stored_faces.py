@@ -85,11 +85,11 @@ def list_faces(gallery: Gallery, collection: str, subject: str | None = None) ->
         with suppress(CollectionNotFound, SubjectNotFound):
             return [(face.id, face.subject.id) for face in faces_of(gallery.subject(collection, subject))]
         return []
-    return [(face.id, found.id) for found in subjects_in(gallery, collection) for face in faces_of(found)]
+    return [(face.id, person.id) for person in subjects_in(gallery, collection) for face in faces_of(person)]
 
 
 def faces_after(
-    gallery: Gallery, collection: str, token: str | None, count: int, wanted: Callable[[StoredFace], bool]
+    gallery: Gallery, collection: str, token: str | None, count: int, is_wanted: Callable[[StoredFace], bool]
 ) -> tuple[list[StoredFace], str | None]:
     """Return at most so many of the faces wanted, and the token of the rest, None at the end.
 
@@ -98,15 +98,15 @@ def faces_after(
     text, _, number = (token or ":0").partition(":")
     cursor = text or None
     skip = int(number) if number.isdecimal() and len(number) < 10 else 0
-    found: list[StoredFace] = []
+    faces: list[StoredFace] = []
     while True:
         page = gallery.subjects(collection, cursor, PAGE)
-        faces = [face for subject in page.items for face in faces_of(subject) if wanted(face)]
-        part = faces[skip : skip + count - len(found)]
-        found += part
-        if skip + len(part) < len(faces):
-            return found, f"{cursor or ''}:{skip + len(part)}"
+        candidates = [face for subject in page.items for face in faces_of(subject) if is_wanted(face)]
+        selected = candidates[skip : skip + count - len(faces)]
+        faces += selected
+        if skip + len(selected) < len(candidates):
+            return faces, f"{cursor or ''}:{skip + len(selected)}"
         cursor = page.cursor
         skip = 0
-        if cursor is None or len(found) >= count:
-            return found, f"{cursor}:0" if cursor else None
+        if cursor is None or len(faces) >= count:
+            return faces, f"{cursor}:0" if cursor else None

@@ -43,38 +43,38 @@ def is_user(metadata: Metadata) -> bool:
 def external_id(face: StoredFace) -> str | None:
     """Return a face's external image id, None where it was stored without one."""
     ids = face.subject.metadata.get(EXTERNAL_IDS)
-    known = ids.get(face.id) if isinstance(ids, dict) else None
-    if isinstance(known, str):
-        return known
-    own = face.subject.id == face.id or is_user(face.subject.metadata)
-    return None if own else face.subject.id
+    stored_id = ids.get(face.id) if isinstance(ids, dict) else None
+    if isinstance(stored_id, str):
+        return stored_id
+    has_none = face.subject.id == face.id or is_user(face.subject.metadata)
+    return None if has_none else face.subject.id
 
 
-def described(face: StoredFace) -> JsonObject:
+def face_answer(face: StoredFace) -> JsonObject:
     """Return a face as lists and matches show it."""
-    shown: JsonObject = {"FaceId": face.id}
+    answer: JsonObject = {"FaceId": face.id}
     place = face.medium.place
     if place is not None:
         box = {"Left": place.left, "Top": place.top, "Width": place.width, "Height": place.height}
-        shown |= {"BoundingBox": box, "Confidence": 100 * place.score, "ImageId": place.photo}
+        answer |= {"BoundingBox": box, "Confidence": 100 * place.score, "ImageId": place.photo}
     name = external_id(face)
     if name is not None:
-        shown["ExternalImageId"] = name
+        answer["ExternalImageId"] = name
     if is_user(face.subject.metadata):
-        shown["UserId"] = face.subject.id
-    return shown
+        answer["UserId"] = face.subject.id
+    return answer
 
 
 def with_external_id(gallery: Gallery, collection: str, face: StoredFace, name: str | None) -> JsonObject:
     """Keep the external image id of a face where its subject has another name; return the face as lists show it."""
-    shown = described(face)
-    if name is None or shown.get("ExternalImageId") == name:
-        return shown
+    answer = face_answer(face)
+    if name is None or answer.get("ExternalImageId") == name:
+        return answer
     metadata = gallery.subject(collection, face.subject.id).metadata
-    known = metadata.get(EXTERNAL_IDS)
-    ids: dict[str, JsonValue] = dict(known) if isinstance(known, dict) else {}
+    stored_ids = metadata.get(EXTERNAL_IDS)
+    ids: dict[str, JsonValue] = dict(stored_ids) if isinstance(stored_ids, dict) else {}
     gallery.put_subject(collection, face.subject.id, {**metadata, EXTERNAL_IDS: {**ids, face.id: name}})
-    return shown | {"ExternalImageId": name}
+    return answer | {"ExternalImageId": name}
 
 
 def make_user(gallery: Gallery, collection: str, user: str) -> None:
@@ -107,32 +107,32 @@ def associate(
 
     `confidence` says how like a user with faces another face is, 0–1: below the threshold it is not moved.
     """
-    done = Association([], [])
+    association = Association([], [])
     for identity, face in faces.items():
         subject = require_user(gallery, collection, user)
         if face is None:
-            done.unsuccessful.append({"FaceId": identity, "Reasons": ["FACE_NOT_FOUND"]})
+            association.unsuccessful.append({"FaceId": identity, "Reasons": ["FACE_NOT_FOUND"]})
         elif face.subject.id == subject.id:
-            done.associated.append(face.id)
+            association.associated.append(face.id)
         elif is_user(face.subject.metadata):
             reasons = ["ASSOCIATED_TO_A_DIFFERENT_USER"]
-            done.unsuccessful.append({"FaceId": face.id, "UserId": face.subject.id, "Reasons": reasons})
+            association.unsuccessful.append({"FaceId": face.id, "UserId": face.subject.id, "Reasons": reasons})
         elif subject.media and (share := confidence(face, subject)) < threshold:
             reasons = ["LOW_MATCH_CONFIDENCE"]
-            done.unsuccessful.append({"FaceId": face.id, "Confidence": 100 * share, "Reasons": reasons})
+            association.unsuccessful.append({"FaceId": face.id, "Confidence": 100 * share, "Reasons": reasons})
         else:
             _move(gallery, collection, face, subject)
-            done.associated.append(face.id)
-    return done
+            association.associated.append(face.id)
+    return association
 
 
 def delete_face(gallery: Gallery, collection: str, face: StoredFace) -> bool:
     """Delete a face, and its subject when that has no other and is no user; return whether it was there."""
     try:
-        left = gallery.delete_medium(collection, face.subject.id, face.medium.id)
+        remaining = gallery.delete_medium(collection, face.subject.id, face.medium.id)
     except (MediumNotFound, SubjectNotFound):
         return False
-    _delete_empty(gallery, collection, left)
+    _delete_empty(gallery, collection, remaining)
     return True
 
 
@@ -143,7 +143,7 @@ def matching_faces(
     threshold: float,
     vector: Vector,
     share_of: Callable[[Vector, PlacedMatch], float] | None,
-    searched: str | None = None,
+    searched_id: str | None = None,
 ) -> list[JsonObject]:
     """Return the stored faces of the matching subjects that are like a vector [D], most similar first.
 
@@ -151,7 +151,7 @@ def matching_faces(
     them; without it there is one face of each subject. Below the threshold, 0–1, everything is left out, and so is the
     face that was searched for by its id.
     """
-    found: list[tuple[float, StoredFace]] = []
+    scored_faces: list[tuple[float, StoredFace]] = []
     for match in matches:
         faces: list[StoredFace] = []
         if match.share >= threshold:
@@ -159,13 +159,13 @@ def matching_faces(
                 faces = faces_of(gallery.subject(collection, match.subject))
         means = {face.id: face.medium.vectors.mean(0) for face in faces}
         ranked = sorted(
-            (face for face in faces if face.id != searched), key=lambda face: -similarity(means[face.id], vector)
+            (face for face in faces if face.id != searched_id), key=lambda face: -similarity(means[face.id], vector)
         )
-        found += [(match.share, face) for face in ranked[:1]]
+        scored_faces += [(match.share, face) for face in ranked[:1]]
         if share_of is not None:
-            found += [(share_of(means[face.id], match), face) for face in ranked[1:]]
-    reported = sorted((each for each in found if each[0] >= threshold), key=lambda each: -each[0])
-    return [{"Similarity": 100 * share, "Face": described(face)} for share, face in reported]
+            scored_faces += [(share_of(means[face.id], match), face) for face in ranked[1:]]
+    reported = sorted((each for each in scored_faces if each[0] >= threshold), key=lambda each: -each[0])
+    return [{"Similarity": 100 * share, "Face": face_answer(face)} for share, face in reported]
 
 
 def count_faces_and_users(gallery: Gallery, collection: str) -> tuple[int, int]:
@@ -179,8 +179,8 @@ def count_faces_and_users(gallery: Gallery, collection: str) -> tuple[int, int]:
 
 def _move(gallery: Gallery, collection: str, face: StoredFace, user: Subject) -> None:
     name = external_id(face)
-    moved = move_medium(gallery, collection, face.subject, face.medium, user.id, face.id)
-    with_external_id(gallery, collection, next(each for each in faces_of(moved) if each.id == face.id), name)
+    target = move_medium(gallery, collection, face.subject, face.medium, user.id, face.id)
+    with_external_id(gallery, collection, next(each for each in faces_of(target) if each.id == face.id), name)
     with suppress(SubjectNotFound):
         _delete_empty(gallery, collection, gallery.subject(collection, face.subject.id))
 

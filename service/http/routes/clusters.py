@@ -17,7 +17,7 @@ from service.http.gallery_access import GALLERY_RESPONSES, retry_on_model_change
 from service.http.matches import search_gallery
 from service.http.options import merge_options
 from service.http.piles import Pile, clusters_response, pile_of_photos, pile_of_templates, sort_pile
-from service.http.probes import scoring
+from service.http.probes import model_scoring
 from service.http.uploads import Upload, read_upload, request_body
 from service.schemas.clusters import ClusterOptions, ClustersResponse, ClusterTemplate
 
@@ -34,9 +34,9 @@ async def cluster(request: Request, query: Annotated[ClusterOptions, Query()]) -
     need a key that grants `templates`.
     """
     upload, options = await _read(request, query)
-    answering = await scoring(request)
-    pile, found = await _sorted_pile(request, upload, options, answering)
-    return clusters_response(pile, found, answering.model)
+    scoring = await model_scoring(request)
+    pile, clustering = await _sorted_pile(request, upload, options, scoring)
+    return clusters_response(pile, clustering, scoring.model)
 
 
 @router.post("/v1/collections/{collection}/clusters", openapi_extra=BODY)
@@ -49,10 +49,10 @@ async def cluster_with_names(
     """
     upload, options = await _read(request, query)
     async for attempt in retry_on_model_change(request, collection):
-        with attempt as answering:
-            pile, found = await _sorted_pile(request, upload, options, answering)
-            names = await asyncio.to_thread(name_people, request, collection, pile, found, answering)
-            return clusters_response(pile, found, answering.model, names)
+        with attempt as scoring:
+            pile, clustering = await _sorted_pile(request, upload, options, scoring)
+            names = await asyncio.to_thread(name_people, request, collection, pile, clustering, scoring)
+            return clusters_response(pile, clustering, scoring.model, names)
     raise ModelMismatch
 
 
@@ -71,32 +71,36 @@ async def _read(request: Request, query: ClusterOptions) -> tuple[Upload, Cluste
 
 
 async def _sorted_pile(
-    request: Request, upload: Upload, options: ClusterOptions, answering: Scoring
+    request: Request, upload: Upload, options: ClusterOptions, scoring: Scoring
 ) -> tuple[Pile, Clustering]:
     settings: Settings = request.app.state.settings
-    answering.calibrated()  # an uncalibrated model is refused before the work
+    scoring.calibrated()  # an uncalibrated model is refused before the work
     if "templates" in upload.fields:
         text = upload.fields["templates"]
         templates = text.encode() if isinstance(text, str) else bytes(text)
-        pile = await asyncio.to_thread(pile_of_templates, request, templates, answering)
+        pile = await asyncio.to_thread(pile_of_templates, request, templates, scoring)
     else:
-        pile = await pile_of_photos(request, upload.images, options.max_faces, answering.model)
-    return pile, await asyncio.to_thread(sort_pile, pile, answering, settings.min_quality)
+        pile = await pile_of_photos(request, upload.images, options.max_faces, scoring.model)
+    return pile, await asyncio.to_thread(sort_pile, pile, scoring, settings.min_quality)
 
 
-def name_people(request: Request, collection: str, pile: Pile, found: Clustering, answering: Scoring) -> dict[int, str]:
+def name_people(
+    request: Request, collection: str, pile: Pile, clustering: Clustering, scoring: Scoring
+) -> dict[int, str]:
     """Return who of a collection the people are, by the exemplar of a cluster or the number of a single face.
 
     Searches in this thread. Raises what a search raises.
     """
     settings: Settings = request.app.state.settings
-    people = [(each.exemplar, each.faces) for each in found.clusters] + [(face, (face,)) for face in found.single]
+    people = [(cluster.exemplar, cluster.faces) for cluster in clustering.clusters] + [
+        (face, (face,)) for face in clustering.single
+    ]
     names: dict[int, str] = {}
     for exemplar, faces in people:
         vector = pool_vectors([pile.vectors[face] for face in faces], [pile.quality[face] for face in faces])
-        result = search_gallery(request, collection, answering.model, vector, 1)
+        result = search_gallery(request, collection, scoring.model, vector, 1)
         for match in result.matches:
-            threshold = answering.identification(result.gallery_size, settings.fpir, match.media, len(faces))
+            threshold = scoring.identification(result.gallery_size, settings.fpir, match.media, len(faces))
             if match.similarity >= threshold:
                 names[exemplar] = match.subject
     return names

@@ -54,9 +54,9 @@ async def list_collections(request: Request, cursor: Cursor = None, limit: Limit
     page = await in_gallery_thread(request, Gallery.collections, cursor, limit)
     model = await current_model(request)
     key: Key | None = request.state.key
-    reached = [c for c in page.items if key is None or key.reaches(c.name)]
+    visible = [collection for collection in page.items if key is None or key.reaches(collection.name)]
     return Collections(
-        collections=[collection_response(collection, model) for collection in reached],
+        collections=[collection_response(collection, model) for collection in visible],
         cursor=page.cursor,
         damaged=[name for name in page.damaged if key is None or key.reaches(name)],
     )
@@ -67,10 +67,10 @@ async def put_collection(
     request: Request, collection: str, options: Annotated[PolicyOptions | None, Body()] = None
 ) -> Response:
     """Make a collection under the model that answers now: 201; the same again: 200; another policy: 409."""
-    answering = await scoring_for(request, collection)
+    scoring = await scoring_for(request, collection)
     policy = Policy(**options.model_dump()) if options else None
     stored, new = await in_gallery_thread(
-        request, Gallery.put_collection, collection, answering.model, answering.dimension, policy
+        request, Gallery.put_collection, collection, scoring.model, scoring.dimension, policy
     )
     if options and options.model_fields_set and stored.policy != policy:
         raise CollectionExists("there is a collection of that name with another policy")

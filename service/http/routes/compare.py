@@ -12,10 +12,10 @@ from service.gallery.scoring import pool_vectors, similarity
 from service.http.gallery_access import GALLERY_RESPONSES, TEMPLATE, TEMPLATE_REFERENCE, comparison_response
 from service.http.options import merge_options
 from service.http.probes import (
+    model_scoring,
     parse_template,
     probe_every_photo,
     probe_vector,
-    scoring,
     template_in,
     template_vector,
 )
@@ -43,16 +43,16 @@ async def compare(request: Request, query: Annotated[VerifyOptions, Query()]) ->
     far = strict_rate("far", options.far, settings.far)
     if len(upload.images) + len(templates) != 2:
         raise InvalidRequest("send two photos, a photo and a template, or two templates")
-    answering = await scoring(request, templates[0].model if templates else None)
-    answering.calibrated()
-    stored = [template_vector(template, answering) for template in templates]
+    scoring = await model_scoring(request, templates[0].model if templates else None)
+    scoring.calibrated()
+    vectors = [template_vector(template, scoring) for template in templates]
     probes = []
     if upload.images:
-        probes = await probe_every_photo(request, upload.images, options.face, answering.model)
-    first, second = [probe.vector for probe in probes] + stored
+        probes = await probe_every_photo(request, upload.images, options.face, scoring.model)
+    first, second = [probe.vector for probe in probes] + vectors
     media = [1] * len(probes) + [template.media for template in templates]
-    verdict = answering.verdict(similarity(first, second), far, *media)
-    return comparison_response(answering, verdict, probes, settings.min_quality)
+    verdict = scoring.verdict(similarity(first, second), far, *media)
+    return comparison_response(scoring, verdict, probes, settings.min_quality)
 
 
 @router.post(
@@ -64,20 +64,20 @@ async def make_template(request: Request, query: Annotated[TemplatesOptions, Que
     settings: Settings = request.app.state.settings
     upload = await read_upload(request, settings)
     options = merge_options(query, upload)
-    model = (await scoring(request)).model
+    model = (await model_scoring(request)).model
     probes = await probe_every_photo(request, upload.images, options.face, model)
     if options.mode == "media":
         vector = probe_vector(probes)
     else:
         vector = pool_vectors([p.vector for p in probes], [p.quality.overall for p in probes], options.mode)
-    faces = [probe.shown(settings.min_quality) for probe in probes]
+    faces = [probe.face_used(settings.min_quality) for probe in probes]
     return TemplateResponse(template=Template.of(model, vector, len(probes)), faces=faces)
 
 
 def _templates(request: Request, upload: Upload) -> list[Template]:
     """Return the templates in a body. Raises InvalidRequest, Forbidden."""
-    one = template_in(request, upload)
-    many = upload.fields.pop("templates", [])
-    if not isinstance(many, list) or len(many) > 2:
+    single = template_in(request, upload)
+    pair = upload.fields.pop("templates", [])
+    if not isinstance(pair, list) or len(pair) > 2:
         raise InvalidRequest("templates: a list of two")
-    return ([one] if one else []) + [parse_template(request, item) for item in many]
+    return ([single] if single else []) + [parse_template(request, item) for item in pair]

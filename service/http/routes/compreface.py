@@ -31,7 +31,7 @@ from service.http.gallery_access import (
     tells_scores,
 )
 from service.http.matches import limit_probes
-from service.http.probes import scoring
+from service.http.probes import model_scoring
 from service.wire import Options
 
 router = APIRouter(include_in_schema=False)
@@ -56,23 +56,25 @@ async def verify_photos(request: Request) -> JsonObject:
     """Compare the one face of a photo with all faces of another."""
     query = mapped.read_query(request, mapped.FacesQuery)
     source, target = await mapped.read_photos(request, "source_image", "target_image")
-    answering = await scoring(request)
+    scoring = await model_scoring(request)
     options = query.model_copy(update={"limit": 2}).options(2, compared=True)  # a second face is an error
-    first = await shared.analyze_face_photo(request, source, options, answering.model)
-    if len(first.analysis.faces) > 1:
+    source_result = await shared.analyze_face_photo(request, source, options, scoring.model)
+    if len(source_result.analysis.faces) > 1:
         raise SeveralFaces
-    second = await shared.analyze_face_photo(request, target, query.options(DETECTED, compared=True), answering.model)
-    (probe,) = shared.probes_of(first)
+    target_result = await shared.analyze_face_photo(
+        request, target, query.options(DETECTED, compared=True), scoring.model
+    )
+    (source_probe,) = shared.probes_of(source_result)
     matches = [
-        mapped.face_answer(face, second, query)
-        | {"similarity": shared.alike(request, probe.vector, other.vector, answering, SCALE)}
-        for face, other in zip(second.analysis.faces, shared.probes_of(second), strict=True)
+        mapped.face_answer(face, target_result, query)
+        | {"similarity": shared.similarity_share(request, source_probe.vector, target_probe.vector, scoring, SCALE)}
+        for face, target_probe in zip(target_result.analysis.faces, shared.probes_of(target_result), strict=True)
     ]
     compared = {
-        "source_image_face": mapped.face_answer(first.analysis.faces[0], first, query),
+        "source_image_face": mapped.face_answer(source_result.analysis.faces[0], source_result, query),
         "face_matches": sorted(matches, key=lambda match: -match["similarity"]),
     }
-    return {"result": [compared | mapped.versions(second, query)]}
+    return {"result": [compared | mapped.versions(target_result, query)]}
 
 
 @router.post(RECOGNITION + "/recognize")
@@ -83,12 +85,12 @@ async def recognize(request: Request) -> JsonObject:
     (photo,) = await mapped.read_photos(request, "file")
     limit_probes(request, collection)
     async for attempt in retry_on_model_change(request, collection):
-        with attempt as answering:
-            answering.calibrated()
+        with attempt as scoring:
+            scoring.calibrated()
             options = query.options(shared.searched_faces(request, query.limit), compared=True)
-            result = await shared.analyze_face_photo(request, photo, options, answering.model)
+            result = await shared.analyze_face_photo(request, photo, options, scoring.model)
             vectors = [probe.vector for probe in shared.probes_of(result)]
-            rows = await shared.search_vectors(request, collection, vectors, query.prediction_count, answering, SCALE)
+            rows = await shared.search_vectors(request, collection, vectors, query.prediction_count, scoring, SCALE)
             faces = [
                 mapped.face_answer(face, result, query) | {"subjects": _subjects(row)}
                 for face, row in zip(result.analysis.faces, rows, strict=True)
@@ -102,8 +104,8 @@ async def verify_embeddings(request: Request) -> JsonObject:
     """Compare one embedding with others."""
     require_role(request, "verify")
     body = await mapped.read_json(request, mapped.SourceAndTargets)
-    answering = await scoring(request)
-    return _compared(request, shared.sent_vector(body.source, answering), body.targets, answering)
+    scoring = await model_scoring(request)
+    return _compared(request, shared.sent_vector(body.source, scoring), body.targets, scoring)
 
 
 @router.post(RECOGNITION + "/embeddings/recognize")
@@ -114,11 +116,11 @@ async def recognize_embeddings(request: Request) -> JsonObject:
     query = mapped.read_query(request, mapped.FacesQuery)
     body = await mapped.read_json(request, mapped.Embeddings)
     async for attempt in retry_on_model_change(request, collection):
-        with attempt as answering:
-            vectors = [shared.sent_vector(embedding, answering) for embedding in body.embeddings]
-            rows = await shared.search_vectors(request, collection, vectors, query.prediction_count, answering, SCALE)
+        with attempt as scoring:
+            vectors = [shared.sent_vector(embedding, scoring) for embedding in body.embeddings]
+            rows = await shared.search_vectors(request, collection, vectors, query.prediction_count, scoring, SCALE)
             pairs = zip(body.embeddings, rows, strict=True)
-            return {"result": [{"embedding": each, "similarities": _subjects(row)} for each, row in pairs]}
+            return {"result": [{"embedding": embedding, "similarities": _subjects(row)} for embedding, row in pairs]}
     raise ModelMismatch
 
 
@@ -127,9 +129,9 @@ async def verify_embeddings_with_face(request: Request, image_id: str) -> JsonOb
     """Compare embeddings with a stored face."""
     require_role(request, "verify")
     collection = mapped.service_collection(request)
-    stored, answering = await shared.stored_face(request, collection, image_id)
+    stored, scoring = await shared.stored_face(request, collection, image_id)
     body = await mapped.read_json(request, mapped.Embeddings)
-    return _compared(request, stored.medium.vectors.mean(0), body.embeddings, answering)
+    return _compared(request, stored.medium.vectors.mean(0), body.embeddings, scoring)
 
 
 @router.post(RECOGNITION + "/faces", status_code=201)
@@ -141,12 +143,12 @@ async def add_example(request: Request) -> JsonObject:
     query = mapped.read_query(request, mapped.FacesQuery)
     (photo,) = await mapped.read_photos(request, "file")
     async for attempt in retry_on_model_change(request, collection):
-        with attempt as answering:
+        with attempt as scoring:
             options = Options(max_faces=2, min_score=query.det_prob_threshold, landmarks=False, template=True)
-            probes = shared.probes_of(await shared.analyze_face_photo(request, photo, options, answering.model))
+            probes = shared.probes_of(await shared.analyze_face_photo(request, photo, options, scoring.model))
             if len(probes) > 1:
                 raise SeveralFaces
-            await shared.make_collection(request, collection, answering)
+            await shared.make_collection(request, collection, scoring)
             face = await shared.add_face(request, collection, subject, probes[0], photo, settings.min_quality)
             return {"image_id": face.id, "subject": face.subject.id}
     raise ModelMismatch
@@ -159,9 +161,9 @@ async def list_examples(request: Request) -> JsonObject:
     query = mapped.read_query(request, mapped.PageQuery)
     faces = await in_gallery_thread(request, stored_faces.list_faces, collection, query.subject)
     size = min(query.size, mapped.LARGEST_PAGE)
-    part = faces[query.page * size : (query.page + 1) * size]
+    page = faces[query.page * size : (query.page + 1) * size]
     return {
-        "faces": [{"image_id": image_id, "subject": name} for image_id, name in part],
+        "faces": [{"image_id": image_id, "subject": name} for image_id, name in page],
         "page_number": query.page,
         "page_size": size,
         "total_pages": -(-len(faces) // size),
@@ -189,11 +191,11 @@ async def delete_several(request: Request) -> list[JsonObject]:
     """Delete stored faces by their ids; those that are not there are left out of the answer."""
     collection = mapped.service_collection(request)
     ids = await mapped.read_json(request, list[str])
-    found = await shared.find_faces(request, collection, ids)
-    for face in found.values():
+    faces = await shared.find_faces(request, collection, ids)
+    for face in faces.values():
         with suppress(MediumNotFound, SubjectNotFound):  # deleted meanwhile
             await in_gallery_thread(request, Gallery.delete_medium, collection, face.subject.id, face.medium.id)
-    return [{"image_id": face.id, "subject": face.subject.id} for face in found.values()]
+    return [{"image_id": face.id, "subject": face.subject.id} for face in faces.values()]
 
 
 @router.delete(RECOGNITION + "/faces/{image_id}")
@@ -228,18 +230,20 @@ async def verify_with_example(request: Request, image_id: str) -> JsonObject:
     collection = mapped.service_collection(request)
     query = mapped.read_query(request, mapped.FacesQuery)
     (photo,) = await mapped.read_photos(request, "file")
-    stored, answering = await shared.stored_face(request, collection, image_id)
+    stored, scoring = await shared.stored_face(request, collection, image_id)
     limit_probes(request, collection, stored.subject.id)
     options = query.options(shared.searched_faces(request, query.limit), compared=True)
-    result = await shared.analyze_face_photo(request, photo, options, answering.model)
-    known = stored.medium.vectors.mean(0)
+    result = await shared.analyze_face_photo(request, photo, options, scoring.model)
+    stored_vector = stored.medium.vectors.mean(0)
     answers = []
     for number, (face, probe) in enumerate(zip(result.analysis.faces, shared.probes_of(result), strict=True)):
         if number:
             limit_probes(request, collection, stored.subject.id)
-        share = shared.alike(request, known, probe.vector, answering, SCALE, coarse=not tells_scores(request))
-        shown = tells_scores(request) or share >= SCALE.recommended
-        answers.append(mapped.face_answer(face, result, query) | ({"similarity": share} if shown else {}))
+        share = shared.similarity_share(
+            request, stored_vector, probe.vector, scoring, SCALE, coarse=not tells_scores(request)
+        )
+        is_told = tells_scores(request) or share >= SCALE.recommended
+        answers.append(mapped.face_answer(face, result, query) | ({"similarity": share} if is_told else {}))
     return {"result": answers, **mapped.versions(result, query)}
 
 
@@ -287,9 +291,9 @@ async def delete_subject(request: Request, subject: str) -> JsonObject:
     return {"subject": subject}
 
 
-def _compared(request: Request, known: Vector, embeddings: list[list[float]], answering: Scoring) -> JsonObject:
-    vectors = [shared.sent_vector(embedding, answering) for embedding in embeddings]
-    shares = [shared.alike(request, known, vector, answering, SCALE) for vector in vectors]
+def _compared(request: Request, stored_vector: Vector, embeddings: list[list[float]], scoring: Scoring) -> JsonObject:
+    vectors = [shared.sent_vector(embedding, scoring) for embedding in embeddings]
+    shares = [shared.similarity_share(request, stored_vector, vector, scoring, SCALE) for vector in vectors]
     pairs = zip(embeddings, shares, strict=True)
     return {"result": [{"embedding": embedding, "similarity": share} for embedding, share in pairs]}
 

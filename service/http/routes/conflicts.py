@@ -39,10 +39,10 @@ async def list_conflicts(
 
     Each part looks at some subjects and compares them with all of the collection; `cursor` asks for the next part.
     """
-    answering = await scoring_for(request, collection)
-    answering.calibrated()
+    scoring = await scoring_for(request, collection)
+    scoring.calibrated()
     page = await in_gallery_thread(request, Gallery.subjects, collection, cursor, limit)
-    return await asyncio.to_thread(_review, request, collection, page.items, page.cursor, answering)
+    return await asyncio.to_thread(_review, request, collection, page.items, page.cursor, scoring)
 
 
 @router.post("/{collection}/conflicts", status_code=202, response_model=JobStatus)
@@ -52,32 +52,32 @@ async def review_collection(request: Request, collection: str) -> Response:
     Each result of the job has the `conflicts` of some subjects with all of the collection. The job keeps no names:
     whoever is deleted meanwhile is not in its answers.
     """
-    answering = await scoring_for(request, collection)
-    answering.calibrated()
-    found = await in_gallery_thread(request, Gallery.collection, collection)
-    parts = [Item(review=part) for part in parts_of(found.name, found.subjects)]
+    scoring = await scoring_for(request, collection)
+    scoring.calibrated()
+    reviewed = await in_gallery_thread(request, Gallery.collection, collection)
+    parts = [Item(review=part) for part in parts_of(reviewed.name, reviewed.subjects)]
     job = replace(new_job(request, len(parts), Options()), review=True)
     stored = await begin_job(request, job, parts)
     return JSONResponse(status_of(stored), 202, {"Location": f"/v1/jobs/{stored.id}"})
 
 
 def _review(
-    request: Request, collection: str, subjects: list[Subject], cursor: str | None, answering: Scoring
+    request: Request, collection: str, subjects: list[Subject], cursor: str | None, scoring: Scoring
 ) -> CollectionConflicts:
     settings: Settings = request.app.state.settings
     conflicts: list[SubjectsConflict] = []
     outliers: list[SubjectOutlier] = []
 
     def search(vector: Vector, count: int) -> SearchResult:
-        return search_gallery(request, collection, answering.model, vector, count)
+        return search_gallery(request, collection, scoring.model, vector, count)
 
     for subject in subjects:
         conflicts += [
             SubjectsConflict(subjects=(subject.id, each.other), similarity=each.similarity, threshold=each.threshold)
-            for each in find_conflicts(search, subject, answering, settings.fpir)
+            for each in find_conflicts(search, subject, scoring, settings.fpir)
         ]
         outliers += [
             SubjectOutlier(subject=subject.id, medium=each.medium, similarity=each.similarity)
-            for each in find_outliers(subject, answering.calibrated())
+            for each in find_outliers(subject, scoring.calibrated())
         ]
-    return conflicts_response(conflicts, outliers, len(subjects), answering.model, cursor)
+    return conflicts_response(conflicts, outliers, len(subjects), scoring.model, cursor)

@@ -41,31 +41,31 @@ async def analyze(request: Request) -> Response:
         raise NotReady
     upload = await read_upload(request, settings)
     options = merge_options(query, upload)
-    arrived = time.monotonic()
+    received = time.monotonic()
     outcomes = await analyze_photos(request, upload.images, Options(**options.model_dump(exclude={"as_list"})))
     timings = _milliseconds([outcome for outcome in outcomes if isinstance(outcome, AnalysisResult)])
-    timings["upload"] = round(1000 * (arrived - started), 2)
+    timings["upload"] = round(1000 * (received - started), 2)
     timings["total"] = round(1000 * (time.monotonic() - started), 2)
     return Response(
-        json.encode(_body(outcomes, upload.several or options.as_list, timings)), media_type="application/json"
+        json.encode(_body(outcomes, upload.is_list or options.as_list, timings)), media_type="application/json"
     )
 
 
 def _body(
-    outcomes: Sequence[AnalysisResult | ServiceError], several: bool, timings: dict[str, float]
+    outcomes: Sequence[AnalysisResult | ServiceError], is_list: bool, timings: dict[str, float]
 ) -> dict[str, object]:
     """Return the answer. Raises the only photo's error, or our own when no photo of several could be analyzed."""
     errors = [outcome for outcome in outcomes if isinstance(outcome, ServiceError)]
-    ours = [error for error in errors if error.status >= 500]
-    if len(errors) == len(outcomes) and (ours or not several):
-        raise (ours or errors)[0]
+    server_errors = [error for error in errors if error.status >= 500]
+    if len(errors) == len(outcomes) and (server_errors or not is_list):
+        raise (server_errors or errors)[0]
     entries: list[dict[str, object]] = [
         {"error": outcome.problem()} if isinstance(outcome, ServiceError) else to_builtins(outcome.analysis)
         for outcome in outcomes
     ]
     models = [outcome.model for outcome in outcomes if isinstance(outcome, AnalysisResult)]
     common: dict[str, object] = {"model": models[0] if models else None, "timings_ms": timings}
-    return {"images": entries, **common} if several else {**entries[0], **common}
+    return {"images": entries, **common} if is_list else {**entries[0], **common}
 
 
 def _milliseconds(results: Sequence[AnalysisResult]) -> dict[str, float]:

@@ -21,9 +21,9 @@ from service.http.conflicts import reviewed_conflicts
 from service.http.job_access import begin_job, find_job, new_job, status_of
 from service.http.options import PROBLEM_RESPONSES, merge_options
 from service.http.piles import Pile, clusters_response, find_duplicates, sort_pile
-from service.http.probes import faces_of_photo, scoring
+from service.http.probes import faces_of_photo, model_scoring
 from service.http.tracks import video_response
-from service.http.uploads import BINARY, Described, UnreadablePhoto, read_upload, request_body
+from service.http.uploads import BINARY, OpenApi, UnreadablePhoto, read_upload, request_body
 from service.jobs import IdempotencyKey, Item, ItemResult, Job, JobStore, archive
 from service.outbound.webhooks import Webhooks
 from service.schemas.clusters import ClustersResponse, DuplicateImage, UnreadImage
@@ -35,10 +35,10 @@ router = APIRouter(tags=["jobs"])
 BULK = {kind: {"schema": BINARY} for kind in (archive.ZIP[0], archive.LINES[0])}
 
 
-def _body() -> Described:
-    described = request_body(JobOptions.model_json_schema()["properties"])
-    described["requestBody"]["content"] |= BULK
-    return described
+def _body() -> OpenApi:
+    description = request_body(JobOptions.model_json_schema()["properties"])
+    description["requestBody"]["content"] |= BULK
+    return description
 
 
 @router.post("/v1/jobs", status_code=202, response_model=JobStatus, responses=PROBLEM_RESPONSES, openapi_extra=_body())
@@ -53,19 +53,19 @@ async def create_job(
     """
     state = request.app.state
     settings: Settings = state.settings
-    items, chosen = await _read(request, query, settings)
-    if chosen.webhook is not None:
+    items, job_options = await _read(request, query, settings)
+    if job_options.webhook is not None:
         webhooks: Webhooks = state.webhooks
-        webhooks.check(chosen.webhook)
-    if chosen.cluster:
+        webhooks.check(job_options.webhook)
+    if job_options.cluster:
         require_role(request, "verify")
-    options = Options(**chosen.model_dump(exclude={"webhook", "cluster"}), template=chosen.cluster)
-    job = replace(new_job(request, len(items), options), webhook=chosen.webhook, cluster=chosen.cluster)
-    if chosen.cluster:
+    options = Options(**job_options.model_dump(exclude={"webhook", "cluster"}), template=job_options.cluster)
+    job = replace(new_job(request, len(items), options), webhook=job_options.webhook, cluster=job_options.cluster)
+    if job_options.cluster:
         duplicates = await run_in_threadpool(find_duplicates, [item.image for item in items])
-        job = replace(job, duplicates=tuple((each.image, each.same_as) for each in duplicates))
-    once = await run_in_threadpool(_once, idempotency_key, job, items) if idempotency_key else None
-    stored = await begin_job(request, job, items, once)
+        job = replace(job, duplicates=tuple((duplicate.image, duplicate.same_as) for duplicate in duplicates))
+    hashed_key = await run_in_threadpool(_hashed_key, idempotency_key, job, items) if idempotency_key else None
+    stored = await begin_job(request, job, items, hashed_key)
     return JSONResponse(status_of(stored), 202, {"Location": f"/v1/jobs/{stored.id}"})
 
 
@@ -80,8 +80,8 @@ async def get_job(
     job = await find_job(request, job_id)
     store: JobStore = request.app.state.jobs
     results = await store.results(job.id, start, limit)
-    shown = await run_in_threadpool(lambda: [_shown(request, job, result) for result in results])
-    response = JobResponse.model_validate(status_of(job) | {"results": shown})
+    job_items = await run_in_threadpool(lambda: [_job_item(request, job, result) for result in results])
+    response = JobResponse.model_validate(status_of(job) | {"results": job_items})
     if not job.cluster or job.status != "done" or start or not limit:
         return response
     try:
@@ -98,18 +98,18 @@ async def delete_job(request: Request, job_id: str) -> None:
     await store.delete(job.id)
 
 
-def _shown(request: Request, job: Job, result: ItemResult) -> dict[str, object]:
+def _job_item(request: Request, job: Job, result: ItemResult) -> dict[str, object]:
     """Return a result as callers see it (JobItem), in this thread."""
-    shown: dict[str, object] = msgspec.to_builtins(replace(result, video=None, review=None))
+    job_item: dict[str, object] = msgspec.to_builtins(replace(result, video=None, review=None))
     if result.video is not None:
-        shown["video"] = video_response(result.video, with_templates=job.options.template)
+        job_item["video"] = video_response(result.video, with_templates=job.options.template)
     if result.review is not None:
         resources: Resources = request.app.state.resources
         try:
-            shown["conflicts"] = reviewed_conflicts(resources.gallery, result.review)
+            job_item["conflicts"] = reviewed_conflicts(resources.gallery, result.review)
         except ServiceError as error:  # what was looked through is not there any more
-            shown["error"] = error.problem()
-    return shown
+            job_item["error"] = error.problem()
+    return job_item
 
 
 async def _clusters(request: Request, job: Job) -> ClustersResponse:
@@ -117,21 +117,21 @@ async def _clusters(request: Request, job: Job) -> ClustersResponse:
     settings: Settings = request.app.state.settings
     store: JobStore = request.app.state.jobs
     results = await store.results(job.id, 0, job.total)
-    answering = await scoring(request, next((each.model for each in results if each.model), None))
-    answering.calibrated()
+    scoring = await model_scoring(request, next((result.model for result in results if result.model), None))
+    scoring.calibrated()
     pile = Pile(duplicates=[DuplicateImage(image=image, same_as=first) for image, first in job.duplicates])
-    for each in results:
-        if each.analysis is not None and each.model == answering.model:
-            pile.add_photo(each.index, faces_of_photo(each.analysis, each.model), settings.min_quality)
+    for result in results:
+        if result.analysis is not None and result.model == scoring.model:
+            pile.add_photo(result.index, faces_of_photo(result.analysis, result.model), settings.min_quality)
         else:
-            problem = each.error or ModelMismatch("another model than the job's first answered for it").problem()
-            pile.errors.append(UnreadImage(image=each.index, error=Problem.model_validate(problem)))
+            problem = result.error or ModelMismatch("another model than the job's first answered for it").problem()
+            pile.errors.append(UnreadImage(image=result.index, error=Problem.model_validate(problem)))
     pile.check_size(settings.cluster_faces)
-    sorted_pile = await run_in_threadpool(sort_pile, pile, answering, settings.min_quality)
-    return clusters_response(pile, sorted_pile, answering.model)
+    clustering = await run_in_threadpool(sort_pile, pile, scoring, settings.min_quality)
+    return clusters_response(pile, clustering, scoring.model)
 
 
-def _once(key: str, job: Job, items: Sequence[Item]) -> IdempotencyKey:
+def _hashed_key(key: str, job: Job, items: Sequence[Item]) -> IdempotencyKey:
     """Return the key, hashed with its owner, and a digest of everything else that came with it."""
     digest = hashlib.sha256(msgspec.json.encode(job.options) + f" {job.webhook}".encode())
     for item in items:

@@ -44,21 +44,25 @@ async def enrol(
     options = merge_options(query, upload)
     gate = settings.min_quality if options.min_quality is None else options.min_quality
     async for attempt in retry_on_model_change(request, collection):
-        with attempt as answering:
-            probes = await probe_photos(request, upload.images, options.face, answering.model)
-            outcomes = [(low_quality(p, gate) or p) if isinstance(p, Probe) else p for p in probes]
+        with attempt as scoring:
+            probes = await probe_photos(request, upload.images, options.face, scoring.model)
+            outcomes = [(low_quality(probe, gate) or probe) if isinstance(probe, Probe) else probe for probe in probes]
             media = _media(upload.images, outcomes, options)
-            conflicts = await check_conflicts(request, collection, subject, outcomes, options.on_conflict, answering)
+            conflicts = await check_conflicts(request, collection, subject, outcomes, options.on_conflict, scoring)
             stored = await in_gallery_thread(
-                request, Gallery.add_media, collection, subject, answering.model, media, options.create
+                request, Gallery.add_media, collection, subject, scoring.model, media, options.create
             )
             photos = [
                 _photo_response(photo, outcome, options, gate)
                 for photo, outcome in zip(upload.images, outcomes, strict=True)
             ]
-            shown = await reviewed_subject(request, stored)
+            subject_answer = await reviewed_subject(request, stored)
             return EnrolResponse(
-                subject=shown, photos=photos, model=stored.model, conflicts=conflicts, outliers=shown.outliers
+                subject=subject_answer,
+                photos=photos,
+                model=stored.model,
+                conflicts=conflicts,
+                outliers=subject_answer.outliers,
             )
     raise ModelMismatch
 
@@ -100,10 +104,12 @@ def _media(photos: Sequence[bytes], outcomes: Sequence[Probe | ServiceError], op
     if options.medium is None:
         media = {medium_id(photo, options.face): (photo, probe) for photo, probe in good}
         return [NewMedium(name, p.frames, p.frame_quality, photo) for name, (photo, p) in media.items()]
-    kept = good[0][0] if len(good) == 1 and options.face in ("largest", "only", 0) else None
+    photo_to_keep = good[0][0] if len(good) == 1 and options.face in ("largest", "only", 0) else None
     probes = [probe for _, probe in good]
     vectors = np.concatenate([probe.frames for probe in probes])
-    return [NewMedium(options.medium, vectors, np.concatenate([probe.frame_quality for probe in probes]), kept)]
+    return [
+        NewMedium(options.medium, vectors, np.concatenate([probe.frame_quality for probe in probes]), photo_to_keep)
+    ]
 
 
 def _photo_response(
@@ -111,10 +117,10 @@ def _photo_response(
 ) -> Enrolled | NotEnrolled:
     if isinstance(outcome, ServiceError):
         return NotEnrolled(error=Problem.model_validate(outcome.problem()))
-    used = outcome.shown(gate)
+    face = outcome.face_used(gate)
     return Enrolled(
-        box=used.box,
-        quality=used.quality,
-        faces_seen=used.faces_seen,
+        box=face.box,
+        quality=face.quality,
+        faces_seen=face.faces_seen,
         medium=clean_name(options.medium or medium_id(photo, options.face)),
     )

@@ -23,7 +23,7 @@ from service.http.compat.scale import REKOGNITION_SCALE as SCALE
 from service.http.compat.stored_faces import StoredFace, faces_after
 from service.http.gallery_access import in_gallery_thread, receipt_response, retry_on_model_change, scoring_for
 from service.http.matches import limit_probes
-from service.http.probes import scoring
+from service.http.probes import model_scoring
 from service.keys import Key
 from service.wire import Options
 
@@ -51,32 +51,34 @@ async def compare_faces(request: Request) -> Response:
     threshold = mapped.share_of("SimilarityThreshold", message.similarity_threshold)
     source = await mapped.photo_of(request, message.source_image)
     target = await mapped.photo_of(request, message.target_image)
-    answering = await scoring(request)
-    first = await shared.analyze_face_photo(request, source, Options(max_faces=1, template=True), answering.model)
-    second = await shared.analyze_face_photo(request, target, Options(max_faces=FACES, template=True), answering.model)
-    (probe,) = shared.probes_of(first)
+    scoring = await model_scoring(request)
+    source_result = await shared.analyze_face_photo(request, source, Options(max_faces=1, template=True), scoring.model)
+    target_result = await shared.analyze_face_photo(
+        request, target, Options(max_faces=FACES, template=True), scoring.model
+    )
+    (source_probe,) = shared.probes_of(source_result)
     matches: list[JsonObject] = []
-    others: list[JsonObject] = []
-    for face, other in zip(second.analysis.faces, shared.probes_of(second), strict=True):
-        share = shared.alike(request, probe.vector, other.vector, answering, SCALE)
-        shown = mapped.compared_face(face, second)
+    unmatched: list[JsonObject] = []
+    for face, target_probe in zip(target_result.analysis.faces, shared.probes_of(target_result), strict=True):
+        share = shared.similarity_share(request, source_probe.vector, target_probe.vector, scoring, SCALE)
+        detail = mapped.compared_face(face, target_result)
         if share >= threshold:
-            matches.append({"Similarity": 100 * share, "Face": shown})
+            matches.append({"Similarity": 100 * share, "Face": detail})
         else:
-            others.append(shown)
-    shown = mapped.compared_face(first.analysis.faces[0], first)
-    source_face = {name: shown[name] for name in ("BoundingBox", "Confidence")}
+            unmatched.append(detail)
+    source_detail = mapped.compared_face(source_result.analysis.faces[0], source_result)
+    source_face = {name: source_detail[name] for name in ("BoundingBox", "Confidence")}
     ranked = sorted(matches, key=lambda match: -match["Similarity"])
-    return answer(SourceImageFace=source_face, FaceMatches=ranked, UnmatchedFaces=others)
+    return answer(SourceImageFace=source_face, FaceMatches=ranked, UnmatchedFaces=unmatched)
 
 
 @router.post("/CreateCollection")
 async def create_collection(request: Request) -> Response:
     """Make a collection."""
     message = await mapped.read_request(request, mapped.OfCollection)
-    answering = await scoring_for(request, message.collection_id)
+    scoring = await scoring_for(request, message.collection_id)
     stored, new = await in_gallery_thread(
-        request, Gallery.put_collection, message.collection_id, answering.model, answering.dimension
+        request, Gallery.put_collection, message.collection_id, scoring.model, scoring.dimension
     )
     if not new:
         raise CollectionExists
@@ -93,10 +95,10 @@ async def list_collections(request: Request) -> Response:
     except InvalidSubject as error:
         raise InvalidPaginationToken from error
     key: Key | None = request.state.key
-    reached = [each for each in page.items if key is None or key.reaches(each.name)]
+    visible = [collection for collection in page.items if key is None or key.reaches(collection.name)]
     return answer(
-        CollectionIds=[each.name for each in reached],
-        FaceModelVersions=[each.model for each in reached],
+        CollectionIds=[collection.name for collection in visible],
+        FaceModelVersions=[collection.model for collection in visible],
         NextToken=page.cursor,
     )
 
@@ -107,8 +109,8 @@ async def describe_collection(request: Request) -> Response:
     message = await mapped.read_request(request, mapped.OfCollection)
     stored = await in_gallery_thread(request, Gallery.collection, message.collection_id)
     faces, people = await in_gallery_thread(request, users.count_faces_and_users, message.collection_id)
-    made = round(stored.created, 3)
-    return answer(FaceCount=faces, UserCount=people, FaceModelVersion=stored.model, CreationTimestamp=made)
+    created = round(stored.created, 3)
+    return answer(FaceCount=faces, UserCount=people, FaceModelVersion=stored.model, CreationTimestamp=created)
 
 
 @router.post("/DeleteCollection")
@@ -130,9 +132,9 @@ async def index_faces(request: Request) -> Response:
     collection = message.collection_id
     await in_gallery_thread(request, Gallery.collection, collection)
     async for attempt in retry_on_model_change(request, collection):
-        with attempt as answering:
+        with attempt as scoring:
             options = Options(max_faces=FACES, template=True)
-            result = await shared.analyze_photo(request, photo, options, answering.model)
+            result = await shared.analyze_photo(request, photo, options, scoring.model)
             records, left_out = await index_photo(request, message, photo, result, gate)
             return answer(FaceRecords=records, UnindexedFaces=left_out, FaceModelVersion=result.model)
     raise ModelMismatch
@@ -145,22 +147,22 @@ async def list_faces(request: Request) -> Response:
     count = max(1, mapped.within("MaxResults", message.max_results, 0, 4096))
     stored = await in_gallery_thread(request, Gallery.collection, message.collection_id)
 
-    def wanted(face: StoredFace) -> bool:
-        return message.user_id in (None, users.described(face).get("UserId"))
+    def is_wanted(face: StoredFace) -> bool:
+        return message.user_id in (None, users.face_answer(face).get("UserId"))
 
     token: str | None = None
     if message.face_ids is not None:
         mapped.within("FaceIds", len(message.face_ids), 0, MOST_MATCHES)
-        named = await shared.find_faces(request, message.collection_id, message.face_ids)
-        faces = [face for face in named.values() if wanted(face)]
+        faces_by_id = await shared.find_faces(request, message.collection_id, message.face_ids)
+        faces = [face for face in faces_by_id.values() if is_wanted(face)]
     else:
         try:
             faces, token = await in_gallery_thread(
-                request, faces_after, message.collection_id, message.next_token, count, wanted
+                request, faces_after, message.collection_id, message.next_token, count, is_wanted
             )
         except InvalidSubject as error:
             raise InvalidPaginationToken from error
-    return answer(Faces=[users.described(face) for face in faces], NextToken=token, FaceModelVersion=stored.model)
+    return answer(Faces=[users.face_answer(face) for face in faces], NextToken=token, FaceModelVersion=stored.model)
 
 
 @router.post("/DeleteFaces")
@@ -168,14 +170,14 @@ async def delete_faces(request: Request) -> Response:
     """Delete stored faces, those of users too."""
     message = await mapped.read_request(request, mapped.DeleteFaces)
     await in_gallery_thread(request, Gallery.collection, message.collection_id)
-    found = await shared.find_faces(request, message.collection_id, message.face_ids)
+    faces_by_id = await shared.find_faces(request, message.collection_id, message.face_ids)
     deleted = [
         face.id
-        for face in found.values()
+        for face in faces_by_id.values()
         if await in_gallery_thread(request, users.delete_face, message.collection_id, face)
     ]
-    missing = [each for each in message.face_ids if each.lower() not in deleted]
-    failed = [{"FaceId": each, "Reasons": ["FACE_NOT_FOUND"]} for each in missing]
+    missing = [face_id for face_id in message.face_ids if face_id.lower() not in deleted]
+    failed = [{"FaceId": face_id, "Reasons": ["FACE_NOT_FOUND"]} for face_id in missing]
     return answer(DeletedFaces=deleted, UnsuccessfulFaceDeletions=failed)
 
 
@@ -188,12 +190,12 @@ async def search_faces(request: Request) -> Response:
     limit_probes(request, message.collection_id)
     stored = await in_gallery_thread(request, Gallery.collection, message.collection_id)
     face = await shared.find_face(request, message.collection_id, message.face_id)
-    answering = await scoring_for(request, message.collection_id)
+    scoring = await scoring_for(request, message.collection_id)
     vector: Vector = face.medium.vectors.mean(0)
-    (row,) = await shared.search_vectors(request, message.collection_id, [vector], count + 1, answering, SCALE)
-    each = shared.share_of_face(request, vector, answering, SCALE)
+    (row,) = await shared.search_vectors(request, message.collection_id, [vector], count + 1, scoring, SCALE)
+    share_of = shared.share_of_face(request, vector, scoring, SCALE)
     matches = await in_gallery_thread(
-        request, users.matching_faces, message.collection_id, row, threshold, vector, each, face.id
+        request, users.matching_faces, message.collection_id, row, threshold, vector, share_of, face.id
     )
     return answer(SearchedFaceId=face.id, FaceMatches=matches[:count], FaceModelVersion=stored.model)
 
@@ -204,16 +206,16 @@ async def search_faces_by_image(request: Request) -> Response:
     message = await mapped.read_request(request, mapped.SearchFacesByImage)
     threshold = mapped.share_of("FaceMatchThreshold", message.face_match_threshold)
     count = mapped.within("MaxFaces", message.max_faces, 1, MOST_MATCHES)
-    detail, vector, row, answering = await _searched(request, message.collection_id, message.image, count)
-    each = shared.share_of_face(request, vector, answering, SCALE)
+    detail, vector, row, scoring = await _searched(request, message.collection_id, message.image, count)
+    share_of = shared.share_of_face(request, vector, scoring, SCALE)
     matches = await in_gallery_thread(
-        request, users.matching_faces, message.collection_id, row, threshold, vector, each
+        request, users.matching_faces, message.collection_id, row, threshold, vector, share_of
     )
     return answer(
         SearchedFaceBoundingBox=detail["BoundingBox"],
         SearchedFaceConfidence=detail["Confidence"],
         FaceMatches=matches[:count],
-        FaceModelVersion=answering.model,
+        FaceModelVersion=scoring.model,
     )
 
 
@@ -223,13 +225,13 @@ async def search_users_by_image(request: Request) -> Response:
     message = await mapped.read_request(request, mapped.SearchUsersByImage)
     threshold = mapped.share_of("UserMatchThreshold", message.user_match_threshold)
     count = mapped.within("MaxUsers", message.max_users, 1, MOST_USERS)
-    detail, _, row, answering = await _searched(request, message.collection_id, message.image, MOST_USERS)
+    detail, _, row, scoring = await _searched(request, message.collection_id, message.image, MOST_USERS)
     matches = [
         {"Similarity": 100 * match.share, "User": {"UserId": match.subject, "UserStatus": "ACTIVE"}}
         for match in row
         if users.is_user(match.metadata) and match.share >= threshold
     ]
-    return answer(UserMatches=matches[:count], SearchedFace={"FaceDetail": detail}, FaceModelVersion=answering.model)
+    return answer(UserMatches=matches[:count], SearchedFace={"FaceDetail": detail}, FaceModelVersion=scoring.model)
 
 
 @router.post("/CreateUser")
@@ -245,21 +247,21 @@ async def associate_faces(request: Request) -> Response:
     """Give stored faces to a user: they are moved there."""
     message = await mapped.read_request(request, mapped.AssociateFaces)
     threshold = mapped.share_of("UserMatchThreshold", message.user_match_threshold)
-    answering = await scoring_for(request, message.collection_id)
-    answering.calibrated()
-    found = await shared.find_faces(request, message.collection_id, message.face_ids)
+    scoring = await scoring_for(request, message.collection_id)
+    scoring.calibrated()
+    faces_by_id = await shared.find_faces(request, message.collection_id, message.face_ids)
 
     def confidence(face: StoredFace, user: Subject) -> float:
         assert user.template is not None
-        return shared.alike(request, face.medium.vectors.mean(0), user.template, answering, SCALE)
+        return shared.similarity_share(request, face.medium.vectors.mean(0), user.template, scoring, SCALE)
 
-    faces = {each: found.get(each.lower()) for each in message.face_ids}
-    done = await in_gallery_thread(
+    faces = {face_id: faces_by_id.get(face_id.lower()) for face_id in message.face_ids}
+    association = await in_gallery_thread(
         request, users.associate, message.collection_id, message.user_id, faces, confidence, threshold
     )
     return answer(
-        AssociatedFaces=[{"FaceId": each} for each in done.associated],
-        UnsuccessfulFaceAssociations=done.unsuccessful,
+        AssociatedFaces=[{"FaceId": face_id} for face_id in association.associated],
+        UnsuccessfulFaceAssociations=association.unsuccessful,
         UserStatus="ACTIVE",
     )
 
@@ -272,10 +274,10 @@ async def _searched(
     await in_gallery_thread(request, Gallery.collection, collection)
     limit_probes(request, collection)
     async for attempt in retry_on_model_change(request, collection):
-        with attempt as answering:
+        with attempt as scoring:
             options = Options(max_faces=1, template=True)
-            result = await shared.analyze_face_photo(request, photo, options, answering.model)
+            result = await shared.analyze_face_photo(request, photo, options, scoring.model)
             (probe,) = shared.probes_of(result)
-            (row,) = await shared.search_vectors(request, collection, [probe.vector], count, answering, SCALE)
-            return mapped.face_detail(result.analysis.faces[0], result), probe.vector, row, answering
+            (row,) = await shared.search_vectors(request, collection, [probe.vector], count, scoring, SCALE)
+            return mapped.face_detail(result.analysis.faces[0], result), probe.vector, row, scoring
     raise ModelMismatch

@@ -58,11 +58,11 @@ async def verify(
     check_sources(upload, template)
     limit_probes(request, collection, subject)
     async for attempt in retry_on_model_change(request, collection):
-        with attempt as answering:
-            probe = await _probe(request, upload, template, options.face, answering)
-            match = await in_gallery_thread(request, Gallery.verify, collection, subject, answering.model, probe.vector)
-            verdict = answering.verdict(match.similarity, far, match.media, probe.media)
-            answer = comparison_response(answering, verdict, probe.probes, settings.min_quality)
+        with attempt as scoring:
+            probe = await _probe(request, upload, template, options.face, scoring)
+            match = await in_gallery_thread(request, Gallery.verify, collection, subject, scoring.model, probe.vector)
+            verdict = scoring.verdict(match.similarity, far, match.media, probe.media)
+            answer = comparison_response(scoring, verdict, probe.probes, settings.min_quality)
             response = VerifyResponse(**dict(answer), subject=match.subject)
             return response if tells_scores(request) else _coarse(response)
     raise ModelMismatch
@@ -91,12 +91,12 @@ async def search(
     if options.face == "all" and len(upload.images) != 1:
         raise InvalidRequest("face=all: send one photo")
     async for attempt in retry_on_model_change(request, collection):
-        with attempt as answering:
+        with attempt as scoring:
             if options.face == "all":
-                answering.calibrated()
-                return await search_all_faces(request, collection, upload.images[0], options, fpir, answering)
-            probe = await _probe(request, upload, template, options.face, answering)
-            return await _search_one(request, collection, probe, options.limit, fpir, answering)
+                scoring.calibrated()
+                return await search_all_faces(request, collection, upload.images[0], options, fpir, scoring)
+            probe = await _probe(request, upload, template, options.face, scoring)
+            return await _search_one(request, collection, probe, options.limit, fpir, scoring)
     raise ModelMismatch
 
 
@@ -123,36 +123,35 @@ class _PooledProbe:
 
 
 async def _probe(
-    request: Request, upload: Upload, template: Template | None, choice: Choice, answering: Scoring
+    request: Request, upload: Upload, template: Template | None, choice: Choice, scoring: Scoring
 ) -> _PooledProbe:
-    answering.calibrated()  # an uncalibrated model is refused before the work
+    scoring.calibrated()  # an uncalibrated model is refused before the work
     if template is not None:
-        return _PooledProbe(template_vector(template, answering), [], template.media)
-    probes = await probe_every_photo(request, upload.images, choice, answering.model)
+        return _PooledProbe(template_vector(template, scoring), [], template.media)
+    probes = await probe_every_photo(request, upload.images, choice, scoring.model)
     return _PooledProbe(probe_vector(probes), probes, len(probes))
 
 
 async def _search_one(
-    request: Request, collection: str, probe: _PooledProbe, limit: int, fpir: float, answering: Scoring
+    request: Request, collection: str, probe: _PooledProbe, limit: int, fpir: float, scoring: Scoring
 ) -> SearchResponse:
     settings: Settings = request.app.state.settings
-    result = await asyncio.to_thread(search_gallery, request, collection, answering.model, probe.vector, limit)
+    result = await asyncio.to_thread(search_gallery, request, collection, scoring.model, probe.vector, limit)
     size = result.gallery_size
     matches = [
-        match_response(match, answering.identification(size, fpir, match.media, probe.media))
-        for match in result.matches
+        match_response(match, scoring.identification(size, fpir, match.media, probe.media)) for match in result.matches
     ]
     if not tells_scores(request):
         matches = [coarse_match(match) for match in matches if match.matched]
     return SearchResponse(
         matches=matches,
-        threshold=answering.identification(size, fpir, probe.media),
+        threshold=scoring.identification(size, fpir, probe.media),
         fpir=fpir,
         gallery_size=size,
-        thresholds=answering.thresholds(probe.media),
-        score=answering.score,
-        model=answering.model,
-        faces=[face.shown(settings.min_quality) for face in probe.probes],
+        thresholds=scoring.thresholds(probe.media),
+        score=scoring.score,
+        model=scoring.model,
+        faces=[face.face_used(settings.min_quality) for face in probe.probes],
     )
 
 

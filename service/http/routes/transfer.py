@@ -18,7 +18,7 @@ from service.gallery.gallery import Gallery
 from service.gallery.reenrol import KeptPhoto, renew
 from service.gallery.transfer import export, import_, merge
 from service.http.gallery_access import GALLERY_RESPONSES, collection_response, current_model, in_gallery_thread
-from service.http.probes import Probe, probe_photos, scoring
+from service.http.probes import Probe, model_scoring, probe_photos
 from service.keys import Key
 from service.schemas.admin import ExportOptions, Merged, MergeOptions, Renewed
 from service.schemas.identity import CollectionResponse
@@ -109,20 +109,20 @@ async def re_enrol(request: Request, collection: str, drop: bool = False) -> Ren
     Until then the old templates serve. Whoever has not all photos kept must come again: then nothing is switched,
     unless `drop` says that they may stay as subjects without a template.
     """
-    answering = await scoring(request)
+    scoring = await model_scoring(request)
     loop = asyncio.get_running_loop()
 
-    def describe(kept: list[KeptPhoto]) -> list[Vector | ServiceError]:
-        return asyncio.run_coroutine_threadsafe(_describe(request, kept, answering.model), loop).result()
+    def describe(photos: list[KeptPhoto]) -> list[Vector | ServiceError]:
+        return asyncio.run_coroutine_threadsafe(_describe(request, photos, scoring.model), loop).result()
 
-    renewal = await in_gallery_thread(request, renew, collection, answering.model, answering.dimension, describe, drop)
-    return Renewed(done=renewal.done, moved=renewal.moved, must_come_again=renewal.missing, model=answering.model)
+    renewal = await in_gallery_thread(request, renew, collection, scoring.model, scoring.dimension, describe, drop)
+    return Renewed(done=renewal.done, moved=renewal.moved, must_come_again=renewal.missing, model=scoring.model)
 
 
-async def _describe(request: Request, kept: list[KeptPhoto], model: str) -> list[Vector | ServiceError]:
+async def _describe(request: Request, photos: list[KeptPhoto], model: str) -> list[Vector | ServiceError]:
     """Return the vectors [D] of photos under a model; while the queue is full, other work goes first."""
     vectors: list[Vector | ServiceError] = []
-    for item in kept:
+    for item in photos:
         while True:
             try:
                 (outcome,) = await probe_photos(request, [item.photo], item.face, model)

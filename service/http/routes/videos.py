@@ -13,7 +13,7 @@ from service.gallery.errors import NoFace
 from service.http.auth import require_role
 from service.http.job_access import begin_job, new_job, status_of
 from service.http.options import PROBLEM_RESPONSES, Responses, merge_options
-from service.http.probes import scoring
+from service.http.probes import model_scoring
 from service.http.tracks import video_response
 from service.http.uploads import read_upload, request_body
 from service.http.videos import track_video
@@ -48,12 +48,12 @@ async def follow(request: Request, query: Annotated[VideoOptions, Query()]) -> V
     if options.template:
         require_role(request, "verify")
     (data,) = upload.images
-    model = (await scoring(request)).model
+    model = (await model_scoring(request)).model
     try:
         video = await track_video(request, data, model, settings.video_at_once)
     except VideoNeedsJob:
-        wanted = Options(video=video_limits(settings, settings.video_timeout), template=options.template)
-        stored = await begin_job(request, new_job(request, 1, wanted), [Item(image=data)])
+        job_options = Options(video=video_limits(settings, settings.video_timeout), template=options.template)
+        stored = await begin_job(request, new_job(request, 1, job_options), [Item(image=data)])
         return JSONResponse(status_of(stored), 202, {"Location": f"/v1/jobs/{stored.id}"})
     if not video.tracks:
         raise NoFace("no face was found in the video")
