@@ -17,7 +17,7 @@ from service.config import Settings, explain
 
 
 class Entry(NamedTuple):
-    """A command: its module in service.commands, the extra that it needs, and a line of help."""
+    """A command: its module in service.commands, the extra that must be installed for it, and a line of help."""
 
     module: str
     extra: str
@@ -26,8 +26,8 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "serve": Entry("serve", "model", "run the API, the pages and the model in one process"),
-    "api": Entry("api", "server", "run the API and the pages; workers are joined by Redis"),
-    "worker": Entry("worker", "model", "run one device that analyzes what API processes put into Redis"),
+    "api": Entry("api", "server", "run the API and the pages; workers connect over Redis"),
+    "worker": Entry("worker", "model", "run the model on one device, for API processes that share a Redis"),
     "searcher": Entry("searcher", "server", "hold a part of the gallery in memory and answer searches over Redis"),
     "analyze": Entry("analyze", "model", "analyze photos here, without a server, and write JSON lines"),
     "cluster": Entry("cluster", "model", "sort photos here, without a server, into a folder for each person"),
@@ -41,13 +41,13 @@ COMMANDS = {
     "collections": Entry("collections", "", "list, create, show and delete collections"),
     "jobs": Entry("jobs", "", "submit many photos, wait for them and read the results"),
     "settings": Entry("settings", "", "show every setting, its default and what it means"),
-    "audit": Entry("audit", "server", "check that the audit log is whole"),
+    "audit": Entry("audit", "server", "check that nobody changed the audit log"),
     "keys": Entry("keys", "server", "create, list and revoke API keys"),
     "backup": Entry("backup", "server", "copy the gallery to a file while the service runs"),
-    "restore": Entry("restore", "server", "put a backup of the gallery in its place"),
+    "restore": Entry("restore", "server", "restore the gallery from a backup"),
     "master-key": Entry("master_key", "server", "make a master key, or change to another"),
-    "redis-users": Entry("redis_users", "server", "make users of Redis that reach no more than they need"),
-    "dead-letters": Entry("dead_letters", "server", "list, replay or drop photos that workers died on"),
+    "redis-users": Entry("redis_users", "server", "make Redis users with no more access than they need"),
+    "dead-letters": Entry("dead_letters", "server", "list, replay or delete photos that workers were lost on"),
     "calibrate": Entry("calibrate", "model", "measure thresholds on photos of your own"),
 }
 SETTINGS_AS_OPTIONS = ("host", "port", "metrics_port", "device", "dtype", "weights", "proposals", "url")
@@ -96,7 +96,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
-    """Return the parser, complete for the command that the words name. Raises ModuleNotFoundError."""
+    """Return the parser, with the arguments of the command in `argv`. Raises ModuleNotFoundError."""
     parser = argparse.ArgumentParser(
         "allinone-face",
         description="Faces in photos: analyze them here, serve them to others, or ask a server.",
@@ -118,7 +118,7 @@ def _chosen(argv: Sequence[str]) -> str | None:
 
 
 def _explain_missing(error: ModuleNotFoundError, argv: Sequence[str]) -> str:
-    """Return which extra brings a package that is not installed. Raises the error for a module of our own."""
+    """Return a message that names the extra to install. Raises the error again when a module of our own is missing."""
     package = (error.name or "").partition(".")[0]
     entry = COMMANDS.get(_chosen(argv) or "")
     if entry is None or not entry.extra or package in ("service", "model", ""):

@@ -97,15 +97,16 @@ class Settings(BaseSettings):
         (), description="hosts or host:port that images may be fetched from by URL, separated by commas"
     )
     webhook_hosts: Hosts = Field(
-        (), description="hosts or host:port that finished jobs may call, separated by commas; needs the secret"
+        (),
+        description="hosts or host:port that finished jobs may call, separated by commas; needs `FACE_WEBHOOK_SECRET`",
     )
     webhook_secret: SecretStr | None = Field(None, description="secret that signs what webhooks are sent")
     audit_bytes: ByteSize = Field(
         ByteSize(64 << 20),
         ge=1 << 16,
-        description="size at which the audit log's file is put aside and a new one begun",
+        description="size at which the audit log's file is renamed and a new one begun",
     )
-    audit_files: int = Field(16, ge=1, description="audit log files put aside that are kept; the oldest are deleted")
+    audit_files: int = Field(16, ge=1, description="renamed audit log files that are kept; the oldest are deleted")
 
     head_timeout: float = Field(
         10,
@@ -194,7 +195,9 @@ class Settings(BaseSettings):
     video_timeout: float = Field(60, gt=0, description="seconds in which the frames of a job's video are decoded")
 
     queue_size: int = Field(256, gt=0, description="images accepted and not yet answered; beyond, 429")
-    queue_bytes: ByteSize = Field(ByteSize(512 << 20), gt=0, description="their compressed bytes; beyond, 429")
+    queue_bytes: ByteSize = Field(
+        ByteSize(512 << 20), gt=0, description="compressed bytes of these images; beyond, 429"
+    )
     queue_lease: float = Field(
         5, ge=0.2, description="seconds after which the images of a silent worker are given to another"
     )

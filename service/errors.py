@@ -88,7 +88,7 @@ class NoImage(ServiceError):
 
 
 class TooManyImages(ServiceError):
-    """More images than one request may hold."""
+    """The request holds more images than one request may."""
 
     status = 413
     code = "too_many_images"
@@ -168,7 +168,7 @@ class UploadTimeout(ServiceError):
 
 
 class QueueFull(ServiceError):
-    """Too much work is waiting."""
+    """The queue, or the store of jobs, has no room for the request."""
 
     status = 429
     code = "queue_full"
@@ -206,7 +206,7 @@ class AnalysisFailed(ServiceError):
 
 
 class WorkerLost(ServiceError):
-    """Workers died on this image so often that it was put aside."""
+    """Workers were lost on this image so often that it became a dead letter."""
 
     status = 500
     code = "worker_lost"

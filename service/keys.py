@@ -27,7 +27,7 @@ from service.errors import ServiceError
 from service.schemas.names import Role
 
 ROLES: tuple[Role, ...] = get_args(Role)
-"""See service.schemas.names.Role."""
+"""All roles of API keys; service.schemas.names.Role says what each permits."""
 REMEMBERED_SECONDS = 5.0
 """How long keys are trusted before the store is asked again: a revoked key stops working within that time."""
 USED_SECONDS = 60.0
@@ -51,7 +51,7 @@ class Unauthorized(ServiceError):
 
 
 class Forbidden(ServiceError):
-    """The API key lacks the role."""
+    """The API key lacks the role that the request needs."""
 
     status = 403
     code = "forbidden"
@@ -59,7 +59,7 @@ class Forbidden(ServiceError):
 
 
 class RateLimited(ServiceError):
-    """The API key was used too often."""
+    """More requests came than the rate of the API key, or the limit of comparisons a minute, allows."""
 
     status = 429
     code = "rate_limited"
@@ -87,10 +87,10 @@ class Records(Protocol):
         """Set a value if it is still `old` (None: there is none); return whether it was."""
 
     def put(self, name: str, value: bytes) -> None:
-        """Set a value, whatever it was before."""
+        """Set a value, whether or not there was one."""
 
     def delete(self, name: str) -> None:
-        """Delete a value if there is one."""
+        """Delete the value of a name, if there is one."""
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -128,7 +128,7 @@ class _StoredKey(msgspec.Struct, frozen=True):
     previous_until: float = 0.0
 
     def fits(self, secret: str, now: float) -> bool:
-        """Return whether this is the key's secret."""
+        """Return whether this is the key's secret, or its secret before while that still works."""
         hashed = _hashed(secret)
         current = hmac.compare_digest(hashed, self.hashed)
         previous = hmac.compare_digest(hashed, self.previous or _DUMMY_HASH) and now < self.previous_until
@@ -198,7 +198,7 @@ class KeyRing:
         raise ServiceError("the keys are changed by too many callers at once")
 
     def keys(self) -> list[Key]:
-        """Return all keys, oldest first."""
+        """Return all keys of the store, the oldest first."""
         _, keys = self._read()
         return sorted((stored.key for stored in keys.keys.values()), key=lambda key: (key.created, key.id))
 
@@ -272,7 +272,7 @@ class KeyRing:
 
 
 def _check(key: Key, now: float) -> None:
-    """Refuse a key that makes no sense. Raises ValueError."""
+    """Check the values of a new key. Raises ValueError."""
     if not key.roles or not key.roles <= set(ROLES):
         raise ValueError(f"roles are some of {', '.join(ROLES)}")
     if not 0 < len(key.label) <= 100 or not key.label.isprintable():

@@ -28,7 +28,7 @@ LONGEST_SIDE = 1920
 """Pixels to which the longer side of a frame is shrunk: as large as faces need, whatever the video."""
 QUALITY = 95
 HELD = 4
-"""Times as many frames as are wanted that are held at most."""
+"""How many times `limits.frames` frames are held at most; beyond, every second one is dropped."""
 FIRST_STEP = 0.04
 """Seconds between two frames that are held at first; doubled whenever too many are held."""
 CONTAINERS = {"MP4": "mov", "WEBM": "matroska"}
@@ -106,7 +106,7 @@ def _jpeg(pixels: Pixels) -> bytes:
 
 
 def _movie(data: bytes, header: ImageHeader, limits: VideoLimits) -> Iterator[_Frame]:
-    """Yield each frame. Raises NotAnImage, ImageBroken, ImageTooLarge, VideoTooLong, VideoNeedsJob."""
+    """Yield each frame of a video. Raises NotAnImage, ImageBroken, ImageTooLarge, VideoTooLong, VideoNeedsJob."""
     try:
         av = importlib.import_module("av")
     except ImportError as error:
@@ -150,7 +150,7 @@ def _upright(frame: Any) -> Pixels:
 
 
 def _pictures(data: bytes, header: ImageHeader, limits: VideoLimits) -> Iterator[_Frame]:
-    """Yield each frame. Raises ImageBroken, VideoTooLong."""
+    """Yield each frame of an animated picture. Raises ImageBroken, VideoTooLong."""
     seconds = 0.0
     try:
         with Image.open(io.BytesIO(data), formats=[header.format]) as image:

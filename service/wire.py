@@ -143,7 +143,7 @@ class Landmark(Struct, frozen=True):
 
 
 class Pose(Struct, frozen=True):
-    """Rotation of a head in degrees."""
+    """The rotation of a head in degrees; service.schemas.faces.Pose says which way is positive."""
 
     roll: float
     pitch: float
@@ -171,7 +171,7 @@ class Quality(Struct, frozen=True):
         force_setattr(self, "overall", min(self.factors().values()))
 
     def factors(self) -> dict[str, float]:
-        """Return the factors by name."""
+        """Return the factors by their names in FACTORS, each 0–1."""
         return {name: getattr(self, name) for name in FACTORS}
 
     def reasons(self, gate: float) -> list[str]:
@@ -183,7 +183,7 @@ class Quality(Struct, frozen=True):
 class FaceResult(Private, frozen=True, omit_defaults=True):
     """One face. `quality` and `vector` (float32, little-endian) are there where Options asked for them.
 
-    `age_range` is there where the model's checkpoint has the ranges; `occluded` are the parts that are not seen.
+    `age_range` is there where the model's checkpoint has the ranges; `occluded` are the parts that cannot be seen.
     """
 
     box: Box

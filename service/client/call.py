@@ -21,13 +21,13 @@ Option = str | int | float | bool | None
 """A value in the query; None leaves it out, and the server's own default holds."""
 
 LONGEST_WAIT = 60.0
-"""Seconds a busy server may ask for before its answer counts as a refusal."""
+"""Longest Retry-After, in seconds, that is waited for; beyond it the answer is an error."""
 BUSY = (429, 503)
 
 
 @dataclass(frozen=True)
 class Call(Generic[Answer]):
-    """One request, and how its answer is read."""
+    """One API call: the HTTP request to send, and `read`, which turns its response into the answer."""
 
     method: str
     path: str
@@ -37,12 +37,12 @@ class Call(Generic[Answer]):
     files: FileParts | None = field(default=None, repr=False)
     content: bytes | None = field(default=None, repr=False)
     headers: Mapping[str, str | bytes] = field(default_factory=dict, repr=False)
-    unlimited: bool = False  # the server may work on it for as long as it takes
+    unlimited: bool = False  # no read timeout: the server may take any time
 
     def request(
         self, client: httpx.Client | httpx.AsyncClient, url: str, key: str | None, seconds: float
     ) -> httpx.Request:
-        """Build the request to the server at `url`; `seconds` is the longest silence that is waited for."""
+        """Build the request to the server at `url`; `seconds` is its timeout, of each read and write."""
         standard_headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         return client.build_request(
             self.method,
@@ -56,7 +56,7 @@ class Call(Generic[Answer]):
         )
 
     def answer(self, response: httpx.Response) -> Answer:
-        """Read the server's answer. Raises FaceError for a refusal, and for what is not an answer of this API."""
+        """Return the answer in a response. Raises FaceError for an error, and for what this API never answers."""
         if not response.is_success:
             raise refusal(response)
         try:
@@ -67,7 +67,7 @@ class Call(Generic[Answer]):
 
 
 def refusal(response: httpx.Response) -> FaceError:
-    """Return a problem document as an exception."""
+    """Return the FaceError that an error response (a problem document) describes."""
     try:
         problem = response.json()
         return FaceError(response.status_code, problem["code"], problem["detail"], problem.get("request_id"))
@@ -76,14 +76,14 @@ def refusal(response: httpx.Response) -> FaceError:
 
 
 def unreachable(url: str, error: httpx.TransportError) -> FaceError:
-    """Return the end of a connection as an exception that names the server."""
+    """Return the FaceError for a request without a response; it names the server."""
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
         return FaceError(0, "timeout", f"the server at {url} did not answer in time")
     return FaceError(0, "unreachable", f"the server at {url} cannot be reached ({type(error).__name__})")
 
 
 def seconds_until_retry(response: httpx.Response, attempts_left: int) -> float | None:
-    """Return the seconds that a busy server asks to wait; None when the call is answered or not to be repeated."""
+    """Return the seconds to wait before a retry, as a busy server says; None when there is nothing to retry."""
     if response.status_code not in BUSY or attempts_left <= 0:
         return None
     try:
@@ -93,21 +93,21 @@ def seconds_until_retry(response: httpx.Response, attempts_left: int) -> float |
     return seconds if 0 <= seconds <= LONGEST_WAIT else None
 
 
-# -- what the calls are made of ----------------------------------------------------------------------------------------
+# -- parts of calls ---------------------------------------------------------------------------------------------------
 
 
 def as_model(kind: type[Model]) -> Callable[[httpx.Response], Model]:
-    """Return a reader of answers of one model."""
+    """Return a function that reads a JSON response as the model `kind`; it raises ValueError for other content."""
     return lambda response: kind.model_validate_json(response.content)
 
 
 def as_bytes(response: httpx.Response) -> bytes:
-    """Return the answer as it came."""
+    """Return the body of a response, unchanged."""
     return response.content
 
 
 def as_nothing(_: httpx.Response) -> None:
-    """Read an answer without content."""
+    """Ignore the response of a call without an answer."""
 
 
 def collection_path(collection: str, subject: str | None = None) -> str:
@@ -131,14 +131,14 @@ class Body:
 
 
 def probe_body(probe: Probe) -> Body:
-    """Return the body for one probe."""
+    """Return the request body for one probe: a template as JSON, photos as a form."""
     if isinstance(probe, Template):
         return Body(json={"template": probe.model_dump()})
     return Body(files=file_parts(probe))
 
 
 def pair_body(first: Photo | Template, second: Photo | Template) -> Body:
-    """Return the body for two faces that are compared."""
+    """Return the request body for two faces to compare, each a photo or a template."""
     sides = (first, second)
     templates: Sequence[JsonValue] = [side.model_dump() for side in sides if isinstance(side, Template)]
     photos = [side for side in sides if not isinstance(side, Template)]

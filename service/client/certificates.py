@@ -10,7 +10,7 @@ import httpx
 
 
 def trusted_certificates() -> ssl.SSLContext:
-    """Return what httpx trusts by itself: its own list, or what SSL_CERT_FILE and SSL_CERT_DIR name by now."""
+    """Return what httpx trusts by default: its own list, or what SSL_CERT_FILE and SSL_CERT_DIR name now."""
     return _read(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
 

@@ -33,8 +33,9 @@ URL = "http://127.0.0.1:8000"
 TIMEOUT = 60.0
 RETRIES = 6
 FIRST_POLL_SECONDS = 0.03
+"""Seconds between the first two polls of a job that is waited for; each later pause is twice as long."""
 POLL_SECONDS = 0.5
-"""Seconds between two looks at a job that is waited for: between the first two, doubled up to the most."""
+"""Longest pause between two polls of a job, in seconds."""
 
 
 class Methods:
@@ -107,7 +108,7 @@ class Client(Methods, BlockingSender):
 
     @override
     def send(self, call: Call[Answer]) -> Answer:
-        """Carry out a call, again while the server is busy. Raises FaceError."""
+        """Send a call, again while the server is busy, and return its answer. Raises FaceError."""
         attempts_left = self._retries
         while True:
             try:
@@ -151,7 +152,7 @@ class Client(Methods, BlockingSender):
         return response
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; an httpx client of the caller's own stays open."""
         if self._owns_http:
             self._http.close()
 
@@ -163,7 +164,10 @@ class Client(Methods, BlockingSender):
 
 
 class AsyncClient(Methods, AsyncSender):
-    """The same for asyncio. Every method raises FaceError; `http` is an httpx.AsyncClient of your own."""
+    """The client for asyncio, with the methods of Client. Every method raises FaceError.
+
+    `http` is an httpx.AsyncClient of your own.
+    """
 
     def __init__(
         self,
@@ -183,7 +187,7 @@ class AsyncClient(Methods, AsyncSender):
 
     @override
     async def send(self, call: Call[Answer]) -> Answer:
-        """Carry out a call, again while the server is busy. Raises FaceError."""
+        """Send a call, again while the server is busy, and return its answer. Raises FaceError."""
         attempts_left = self._retries
         while True:
             try:
@@ -225,7 +229,7 @@ class AsyncClient(Methods, AsyncSender):
         return response
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; an httpx client of the caller's own stays open."""
         if self._owns_http:
             await self._http.aclose()
 

@@ -24,23 +24,23 @@ Many_co = TypeVar("Many_co", covariant=True)
 
 
 class BlockingSender(ABC):
-    """A client whose methods wait for the answer."""
+    """The base of the blocking client: send() waits for the answer and returns it."""
 
     @abstractmethod
     def send(self, call: Call[Answer]) -> Answer:
-        """Carry out a call. Raises FaceError."""
+        """Send a call and return its answer. Raises FaceError."""
 
 
 class AsyncSender(ABC):
-    """A client whose methods are awaited."""
+    """The base of the asyncio client: send() is a coroutine that returns the answer."""
 
     @abstractmethod
     async def send(self, call: Call[Answer]) -> Answer:
-        """Carry out a call. Raises FaceError."""
+        """Send a call and return its answer. Raises FaceError."""
 
 
 class Endpoint(Generic[P, Answer]):
-    """A method that carries out one call."""
+    """A descriptor: the method of a client that sends one call."""
 
     def __init__(self, describe: Callable[P, Call[Answer]]) -> None:
         self._describe = describe
@@ -53,7 +53,7 @@ class Endpoint(Generic[P, Answer]):
     def __get__(self, client: None, owner: type) -> Callable[P, Call[Answer]]: ...
 
     def __get__(self, client: BlockingSender | AsyncSender | None, owner: type) -> Callable[P, Any]:
-        """Return the method; of the class itself, the description."""
+        """Return the method bound to a client; of the class itself, the function that describes the call."""
         describe = self._describe
         if client is None:
             return describe
@@ -67,7 +67,7 @@ class Endpoint(Generic[P, Answer]):
 
 
 class Listing(Generic[P, Answer, Item]):
-    """A method that reads a listing part by part and yields its entries."""
+    """A descriptor: the method of a client that reads a listing page by page and yields its entries."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Listing(Generic[P, Answer, Item]):
     def __get__(self, client: None, owner: type) -> Callable[Concatenate[str | None, P], Call[Answer]]: ...
 
     def __get__(self, client: BlockingSender | AsyncSender | None, owner: type) -> Callable[..., Any]:
-        """Return the method; of the class itself, the description of one part."""
+        """Return the method bound to a client; of the class itself, the function that describes one page's call."""
         if client is None:
             return self._describe
         read = self._read if isinstance(client, BlockingSender) else self._read_async
@@ -123,7 +123,7 @@ class OneOrMany(Protocol[P, One_co, Many_co]):
 
 
 class PhotosEndpoint(Generic[P, One, Many]):
-    """A method that carries out one call for a photo and another for a list of photos."""
+    """A descriptor: the method of a client that sends one call for a photo and another for a list of photos."""
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class PhotosEndpoint(Generic[P, One, Many]):
     def __get__(self, client: None, owner: type) -> Callable[Concatenate[Photo, P], Call[One]]: ...
 
     def __get__(self, client: BlockingSender | AsyncSender | None, owner: type) -> Callable[..., Any]:
-        """Return the method; of the class itself, the description for one photo."""
+        """Return the method bound to a client; of the class itself, the function that describes one photo's call."""
         if client is None:
             return self._one
         sender = client

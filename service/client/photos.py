@@ -18,14 +18,14 @@ class Pixels(Protocol):
 
     @property
     def shape(self) -> tuple[Any, ...]:
-        """Height, width and, where there is more than one, channels."""
+        """Return height, width and, where there is more than one, the number of channels."""
 
     @property
     def dtype(self) -> Any:
-        """The type of the numbers."""
+        """Return the type of the numbers, which must be uint8."""
 
     def tobytes(self) -> bytes:
-        """Return the numbers row by row."""
+        """Return the numbers row by row, as bytes."""
 
 
 Photo: TypeAlias = bytes | bytearray | memoryview | PathLike[str] | BinaryIO | Pixels

@@ -19,7 +19,7 @@ Actions: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 class CommandError(Exception):
-    """Something that the user can mend; its text is all they see."""
+    """An error that the user can correct. Its text is the whole message, written to standard error."""
 
 
 def complain(text: str) -> None:
@@ -35,7 +35,7 @@ def show_examples(parser: argparse.ArgumentParser, *examples: str) -> None:
 
 
 def add_actions(parser: argparse.ArgumentParser) -> Actions:
-    """Let a command have actions, one of which must be given."""
+    """Return the actions of a command, of which its user must give one."""
     return parser.add_subparsers(required=True, metavar="ACTION", title="actions")
 
 

@@ -32,7 +32,7 @@ from service.worker.results import analysis_of, limits
 
 @dataclass
 class Decoded:
-    """A photo with its pixels, or with what is wrong with it."""
+    """A photo with its decoded pixels, or with the reason why it cannot be decoded."""
 
     photo: PhotoArgument
     image: images.Pixels | None = None
@@ -40,13 +40,13 @@ class Decoded:
 
     @property
     def pixels(self) -> int:
-        """Return width × height; 0 when it cannot be read."""
+        """Return width × height; 0 when the photo cannot be decoded."""
         return 0 if self.image is None else self.image.shape[0] * self.image.shape[1]
 
 
 @dataclass(frozen=True)
 class Output:
-    """Where lines go (standard output without a file), and where annotated copies go, if anywhere."""
+    """The file for the lines (None: standard output), and the folder for annotated copies (None: no copies)."""
 
     lines: Path | None = None
     copies: Path | None = None
@@ -55,7 +55,7 @@ class Output:
 def analyze_files(
     photos: Sequence[PhotoArgument], analyzer: Analyzer, settings: Settings, options: Options, output: Output
 ) -> int:
-    """Write a line for each photo that can be used, complain of the others and return how many those are.
+    """Write a JSON line for each photo that can be analyzed; report the others on standard error and count them.
 
     Raises OSError for what cannot be written.
     """

@@ -1,4 +1,4 @@
-"""`allinone-face api`: the API and the page without the model; workers elsewhere are joined by Redis."""
+"""`allinone-face api`: the API and the pages without the model; workers elsewhere connect over Redis."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def serve(settings: Settings, _: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT; what is accepted is answered first."""
+    """Serve until SIGTERM or SIGINT; requests that were accepted are answered before it returns."""
     logs.configure(settings.log_level)
     if settings.redis_url is None:
         raise CommandError("the API needs FACE_REDIS_URL, e.g. redis://127.0.0.1:6379/0; without Redis use `serve`")

@@ -22,7 +22,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Copy the gallery of the data folder."""
+    """Copy the gallery of the data folder to a new file."""
     check_sqlite(settings)
     try:
         with PagesBar("backup") as bar:
@@ -31,7 +31,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     except ServiceError as error:
         raise CommandError(error.detail) from error
-    complain(f"{size:,} bytes; the master key is not in them: keep a copy of it somewhere else")
+    complain(f"{size:,} bytes written, without the master key: keep a copy of that somewhere else")
     return 0
 
 
@@ -54,6 +54,6 @@ class PagesBar:
         self._bar.close()
 
     def show(self, done: int, total: int) -> None:
-        """Show how many pages are done."""
+        """Show that `done` of `total` pages are copied."""
         self._bar.total = total
         self._bar.update(done - self._bar.n)

@@ -17,14 +17,14 @@ from service.commands import complain
 from service.commands.remote import ABOUT_PHOTOS
 
 AT_ONCE = 4
-"""Requests that are under way at the same time."""
+"""Requests that are sent at the same time."""
 DIGEST_LETTERS = 32
-"""The server's id of a medium is so much of its photo's SHA-256, where none is given."""
+"""Hexadecimal digits of a photo's SHA-256 that the server takes as its medium's id, where none is given."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """A photo of a person: the name it is complained of by, how it is read, and the medium's id where it has one."""
+    """A photo of a person: its name in messages, a function that reads its bytes, and its medium's id, if any."""
 
     subject: str
     name: str
@@ -34,7 +34,7 @@ class Item:
 
 @dataclass
 class Outcome:
-    """What became of the photos: how many are enrolled, the people they show, and how many could not be used."""
+    """The result: how many photos are enrolled, the people they show, and how many photos were refused."""
 
     enrolled: int = 0
     refused: int = 0
@@ -42,7 +42,10 @@ class Outcome:
 
 
 def enrol_all(client: Client, collection: str, items: Sequence[Item], face: FaceChoice | None = None) -> Outcome:
-    """Enrol photos that are not enrolled yet, and complain of those that cannot be. Raises FaceError for the others."""
+    """Enrol the photos that are not enrolled yet, and report on standard error those that are refused.
+
+    Raises FaceError for an error that is not about a photo.
+    """
     enrolled = {subject.id: {medium.id for medium in subject.media} for subject in client.subjects(collection)}
     outcome = Outcome()
     with ThreadPoolExecutor(AT_ONCE) as pool, tqdm(total=len(items), unit="photo", disable=None) as bar:
@@ -66,7 +69,7 @@ def enrol_all(client: Client, collection: str, items: Sequence[Item], face: Face
 
 
 def _enrol_one(client: Client, collection: str, item: Item, enrolled: set[str], face: FaceChoice | None) -> str | None:
-    """Enrol one photo unless it is enrolled; return what is wrong with it."""
+    """Enrol one photo unless it is enrolled already; return the reason if it is refused, else None."""
     if item.medium is not None and item.medium in enrolled:
         return None
     try:

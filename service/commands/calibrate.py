@@ -27,7 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def calibrate(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Measure thresholds and write them."""
+    """Measure thresholds on the photos of a folder and write them to a file."""
     if not arguments.folder.is_dir():
         raise CommandError(f"{arguments.folder} is not a folder")
     check_output(arguments.out, arguments.force)

@@ -28,7 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def compare(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Compare two photos and return whether they match."""
+    """Compare two photos; return MATCHED or NOT_MATCHED."""
     first, second = read_photos([arguments.first, arguments.second])
     with open_client(settings) as client:
         answer = client.compare(first, second, face=arguments.face, far=arguments.far)

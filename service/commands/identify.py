@@ -9,8 +9,7 @@ from service.commands.photos import photo_argument, read_photos
 from service.commands.remote import add_face_option, add_server_options, open_client, show
 from service.commands.verdict import MATCHED, NOT_MATCHED, explain_status
 from service.config import Settings
-from service.schemas.identity import SearchResponse
-from service.schemas.search import GroupSearchResponse
+from service.schemas.search import GroupSearchResponse, SearchResponse
 
 CANDIDATES = 5
 
@@ -39,7 +38,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def identify(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Search a collection and return whether somebody matches."""
+    """Search a collection for a face; return MATCHED if somebody matches, else NOT_MATCHED."""
     [photo] = read_photos([arguments.photo])
     if arguments.all:
         return _identify_all(settings, arguments, photo)

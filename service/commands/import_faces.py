@@ -79,7 +79,7 @@ def import_compreface(settings: Settings, arguments: argparse.Namespace) -> int:
             images = list(_images(source))
         except httpx.HTTPStatusError as error:
             problem = (
-                f"{arguments.source} answered {error.response.status_code}: is the key right, and for recognition?"
+                f"{arguments.source} answered {error.response.status_code}: is the key one of a recognition service?"
             )
             raise CommandError(problem) from error
         except httpx.HTTPError as error:
@@ -117,7 +117,7 @@ def _images(source: httpx.Client) -> Iterator[CompreFaceImage]:
 
 
 def _photo(source: httpx.Client, image: CompreFaceImage) -> bytes:
-    """Return a photo's file. Raises httpx.HTTPError."""
+    """Return the bytes of a photo that CompreFace lists. Raises httpx.HTTPError."""
     answer = source.get(f"faces/{quote(image.image_id, safe='')}/img")
     if not answer.is_success:
         raise httpx.HTTPError(f"CompreFace answered {answer.status_code}")
@@ -125,7 +125,7 @@ def _photo(source: httpx.Client, image: CompreFaceImage) -> bytes:
 
 
 def list_rekognition(_: Settings, arguments: argparse.Namespace) -> int:
-    """Write the external ids of a collection, and say that there is nothing else to be had."""
+    """Write the external ids of a collection; Rekognition returns nothing else that could be moved."""
     try:
         import boto3
         from botocore.exceptions import BotoCoreError, ClientError

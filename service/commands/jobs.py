@@ -80,7 +80,7 @@ def wait(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def results(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Write the results that are there."""
+    """Write the results that exist by now, without waiting for the others."""
     with open_client(settings) as client:
         first_part = job = client.job(arguments.id, start=0, limit=JOB_RESULTS_AT_ONCE)
         _write(job.results)
@@ -94,7 +94,7 @@ def results(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def delete(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Delete a job."""
+    """Stop a job and delete it with its photos and results."""
     with open_client(settings) as client:
         client.delete_job(arguments.id)
     return 0

@@ -37,17 +37,17 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="C",
-        help="the key sees and touches this collection only; C* is every name that begins with C; repeatable (all)",
+        help="allow this collection only; C* allows every name that begins with C; may be given several times (all)",
     )
     action.add_argument("--rate", type=float, help="requests a second on average (no limit)")
     action.add_argument("--burst", type=int, default=BURST, help=f"requests at once ({BURST})")
-    action.add_argument("--expires-in", type=float, metavar="DAYS", help="the key ends after so many days (never)")
+    action.add_argument("--expires-in", type=float, metavar="DAYS", help="days after which the key expires (never)")
     add_action(actions, "list", list_keys, "list all keys, without their secrets", "allinone-face keys list")
     text = "give a key a new secret; it is shown once"
     action = add_action(actions, "rotate", rotate_key, text, "allinone-face keys rotate 1f3c5a7b9d2e --grace 3600")
     _add_id(action)
     action.add_argument(
-        "--grace", type=float, default=0.0, metavar="SECONDS", help="the old secret works so much longer (0)"
+        "--grace", type=float, default=0.0, metavar="SECONDS", help="seconds for which the old secret still works (0)"
     )
     _add_id(add_action(actions, "revoke", revoke_key, "revoke a key", "allinone-face keys revoke 1f3c5a7b9d2e"))
 

@@ -19,7 +19,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the actions of `master-key`."""
     actions = add_actions(parser)
     add_action(actions, "new", make, "print a new key", "allinone-face master-key new > master.key")
-    text = "wrap everything under the first of the keys at hand; the others are then no longer needed"
+    text = "encrypt all stored keys with the first master key; the others are then no longer needed"
     add_action(actions, "rewrap", change, text, "FACE_MASTER_KEY=NEW,OLD allinone-face master-key rewrap")
 
 
@@ -30,7 +30,7 @@ def make(_: Settings, __: argparse.Namespace) -> int:
 
 
 def change(settings: Settings, _: argparse.Namespace) -> int:
-    """Wrap all keys under the first master key, and write how many there were; run again, it goes on."""
+    """Wrap all stored keys with the first master key and write how many were changed. It may be run again."""
     try:
         store = open_store(settings)
         try:

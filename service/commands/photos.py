@@ -22,7 +22,7 @@ class PhotoArgument:
     relative: Path
 
     def read(self) -> bytes:
-        """Return its bytes. Raises OSError."""
+        """Return the photo's bytes, from its file or standard input. Raises OSError."""
         return sys.stdin.buffer.read() if self.name == STDIN else Path(self.name).read_bytes()
 
 
@@ -40,7 +40,7 @@ def photo_argument(text: str) -> PhotoArgument:
 
 
 def read_photos(photos: Sequence[PhotoArgument]) -> list[bytes]:
-    """Return the bytes of photos. Raises CommandError."""
+    """Return the bytes of each photo. Raises CommandError for one that cannot be read."""
     check_stdin(photos)
     return [_read(photo) for photo in photos]
 
@@ -52,7 +52,7 @@ def check_stdin(photos: Sequence[PhotoArgument]) -> None:
 
 
 def find_photos(arguments: Sequence[PhotoArgument]) -> PhotoScan:
-    """Return files as they are, and of folders the photos in them; complain of what cannot be used.
+    """Return the named files, and the photos in named folders; report on standard error what cannot be used.
 
     Raises CommandError when there is no photo, or standard input is named twice.
     """

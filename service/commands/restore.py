@@ -26,7 +26,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Put the backup in its place if this machine's master key decrypts it and there is no gallery yet."""
+    """Restore the gallery from the backup if this machine's master key decrypts it and there is no gallery yet."""
     check_sqlite(settings)
     try:
         vault = open_vault(settings, create=False)

@@ -51,7 +51,7 @@ def add_address(parser: argparse.ArgumentParser) -> None:
 
 
 def serve(settings: Settings, _: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT; what is accepted is answered first."""
+    """Serve until SIGTERM or SIGINT; requests that were accepted are answered before it returns."""
     logs.configure(settings.log_level)
     listener = listen(settings.host, settings.port)
     analyzer = model.load(settings)
@@ -103,13 +103,13 @@ def _load_old_model(settings: Settings, digest: str) -> tuple[Analyzer, Settings
     )
     analyzer = model.load(old_settings)
     if analyzer.digest == digest:
-        log.warning("FACE_OLD_WEIGHTS is the model that answers: it is not loaded twice")
+        log.warning("FACE_OLD_WEIGHTS names the model that answers already: it is not loaded twice")
         return None
     return analyzer, old_settings
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens. Raises CommandError."""
+    """Return a socket that listens on an address and port. Raises CommandError when it cannot."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)

@@ -41,7 +41,7 @@ class PhotoFaces:
 
 
 def describe_photos(photos: Sequence[PhotoArgument], analyzer: Analyzer, settings: Settings) -> PhotoFaces:
-    """Find and describe all faces; complain of photos that cannot be used. Raises CommandError without calibration."""
+    """Find and describe all faces; report photos that cannot be used. Raises CommandError for an uncalibrated model."""
     projection = load_identity(analyzer, settings)
     photo_faces = PhotoFaces(Scoring.of(model_card(analyzer, projection)))
     try:

@@ -24,7 +24,7 @@ def explain_status(parser: argparse.ArgumentParser) -> None:
 
 
 def describe(answer: ComparisonResponse | VerifyResponse) -> str:
-    """Return a comparison in words; a key that may only verify is not told how alike strangers are."""
+    """Return a comparison in words, without scores where the API withholds them from a key that may only verify."""
     verdict = "one person" if answer.matched else "not matched"
     threshold = f"threshold {answer.threshold:.3f} (FAR {answer.far:g})"
     if answer.similarity is None or answer.probability is None:

@@ -29,7 +29,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def verify(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Compare a photo with a person and return whether they match."""
+    """Compare a photo with a person; return MATCHED or NOT_MATCHED."""
     [photo] = read_photos([arguments.photo])
     with open_client(settings, arguments.photo) as client:
         answer = client.verify(arguments.collection, arguments.subject, photo, face=arguments.face, far=arguments.far)

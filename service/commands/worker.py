@@ -1,4 +1,4 @@
-"""`allinone-face worker`: one device, joined to the API processes by Redis, with a small HTTP server of its own."""
+"""`allinone-face worker`: the model on one device for API processes over Redis, with a small HTTP server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def work(settings: Settings, load: Callable[[Settings], Analyzer]) -> int:
-    """Work until SIGTERM or SIGINT; what is held is finished first."""
+    """Work until SIGTERM or SIGINT; requests that were claimed are finished before it returns."""
     logs.configure(settings.log_level)
     if settings.redis_url is None:
         raise CommandError("a worker needs FACE_REDIS_URL, e.g. redis://127.0.0.1:6379/0")

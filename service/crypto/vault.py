@@ -41,7 +41,7 @@ class BadMasterKey(ValueError):
 
 
 def new_key() -> bytes:
-    """Return a random key of KEY_BYTES."""
+    """Return a random key, KEY_BYTES long."""
     return secrets.token_bytes(KEY_BYTES)
 
 
@@ -101,20 +101,20 @@ class Vault:
         self._current = next(iter(self._keys))
 
     def wrap(self, key: bytes, label: bytes) -> bytes:
-        """Return a key as it may be stored; it unwraps under the same label only."""
+        """Encrypt a key so that it may be stored; only the same label unwraps it."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         encrypted = self._keys[self._current].encrypt(nonce, key, _joined(b"wrapped key", label))
         return self._current + nonce + encrypted
 
     def unwrap(self, wrapped: bytes, label: bytes) -> bytes:
-        """Return the key that wrap() was given. Raises VaultLocked."""
+        """Decrypt a wrapped key. Raises VaultLocked for another master key or label, and for changed data."""
         key = self._keys.get(wrapped[:_KEY_ID_BYTES])
         if key is None:
             raise VaultLocked("stored data were encrypted with another master key than this server has")
         return _decrypt(key, wrapped[_KEY_ID_BYTES:], _joined(b"wrapped key", label))
 
     def is_current(self, wrapped: bytes) -> bool:
-        """Return whether the first master key wrapped it."""
+        """Return whether the first master key wrapped this key, and not an older one."""
         return wrapped[:_KEY_ID_BYTES] == self._current
 
 
@@ -127,7 +127,7 @@ class Cipher:
         self._tag_key = self.derive(b"tag")
 
     def encrypt(self, plaintext: bytes, *associated_data: bytes) -> bytes:
-        """Return the nonce and the ciphertext, as they may be stored."""
+        """Return nonce and ciphertext, which may be stored; decrypt() needs the same associated data."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         return nonce + self._aead.encrypt(nonce, plaintext, _joined(*associated_data))
 

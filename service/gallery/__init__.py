@@ -2,7 +2,7 @@
 
     Gallery (gallery.py)            names, pooling, verification, search; synchronous, callable from any thread
       ├ TemplateIndexes (indexes/)  templates in memory, float16, exact search
-      └ EncryptedStore              subjects in clear over rows that are encrypted and numbered in a sealed ledger
+      └ EncryptedStore              subjects in clear over encrypted rows, whose versions stand in an encrypted ledger
           └ Store (stores/)         encrypted bytes under keyed tags: SqliteStore, RedisStore
 
 A subject is one row, written whole or not at all, so nothing can be half enrolled. The index is only a copy: each
@@ -113,7 +113,7 @@ class Medium:
 
     @property
     def photo(self) -> bool:
-        """Return whether the photo was kept."""
+        """Return whether the medium's photo was kept."""
         return self.photo_digest is not None
 
 
@@ -193,5 +193,5 @@ class Receipt:
 
 
 def photo_digest(photo: bytes) -> bytes:
-    """Return what a subject's row holds of a kept photo, so that an older photo cannot take its place unnoticed."""
+    """Return a digest of a kept photo for its subject's row, so that no older photo takes its place unnoticed."""
     return hashlib.sha256(photo).digest()[:16]

@@ -1,9 +1,9 @@
-"""The catalog: which collections there are, under the gallery's seal.
+"""The catalog: which collections there are, in one record that only the gallery's key can write.
 
 Whoever writes to the store without the master key could delete a whole collection, or put a deleted one back: its row,
 its people and their ledger go together, and nothing that is left names them. So the names and ids of all published
-collections stand in one sealed record. Every call that makes, replaces or deletes a collection writes the record in the
-same transaction, on the condition that it is still the one that was read: between the two there is no moment at which
+collections stand in one encrypted record. Every call that makes, replaces or deletes a collection writes it in the same
+transaction, on the condition that it is still the one that was read: between the two there is no moment at which
 they differ. A collection that is listed and not there, or there and not listed, is somebody else's work.
 
 Putting back the catalog with all that belongs to it, which is the store of an earlier day, is not noticed.
@@ -28,13 +28,13 @@ _PREFIX = "vault/collections/"
 
 @dataclass(frozen=True)
 class Listing:
-    """The ids of the published collections by their names, and the bytes as which that is stored."""
+    """The ids of the published collections by their names, and the stored bytes that this was read from."""
 
     ids: Mapping[str, bytes]
     stored: bytes
 
     def id_of(self, name: str) -> bytes | None:
-        """Return the id of the collection of a name, None when none is listed."""
+        """Return the id that is listed for a name, None when there is none."""
         return self.ids.get(name)
 
     def name_of(self, identity: bytes) -> str:
@@ -58,11 +58,11 @@ class Catalog:
         self._read_at = 0.0
 
     def begin(self, ids: Mapping[str, bytes]) -> None:
-        """Write the first catalog, unless there is one."""
+        """Write the first catalog of the gallery; do nothing when there is one already."""
         self._store.replace_record(self.record, None, self._encrypted(ids))
 
     def read(self) -> Listing:
-        """Return the catalog as it is stored now."""
+        """Return the catalog as it is stored now, and remember it for recent()."""
         stored = self._store.record(self.record)
         if stored is None:
             raise VaultLocked("the list of collections is missing: somebody else than this service deleted it")
@@ -81,14 +81,14 @@ class Catalog:
         return self.read()
 
     def change(self, listing: Listing, name: str, identity: bytes | None) -> RecordChange:
-        """Return what to write so that a listing that was just read names another id for a collection, or none."""
+        """Return the change of the record that lists this id for a name, or no id for None, in place of `listing`."""
         ids = {listed_name: listed_id for listed_name, listed_id in listing.ids.items() if listed_name != name}
         if identity is not None:
             ids[name] = identity
         return RecordChange(self.record, listing.stored, self._encrypted(ids))
 
     def forget(self) -> None:
-        """Read the catalog again at the next call, after a change."""
+        """Forget the catalog that was read last, after a change: the next call reads it again."""
         with self._lock:
             self._listing = None
 

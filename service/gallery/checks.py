@@ -45,7 +45,7 @@ def clean_name(name: str) -> str:
 
 
 def check_metadata(metadata: Metadata) -> None:
-    """Refuse metadata that no answer could hold. Raises InvalidSubject, SubjectTooLarge."""
+    """Check that metadata are JSON of finite numbers within the limits. Raises InvalidSubject, SubjectTooLarge."""
     try:
         text = json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
@@ -68,13 +68,13 @@ def _depth(value: JsonValue) -> int:
 
 
 def check_ttl(ttl: float | None) -> None:
-    """Refuse a time to live that is not a positive number of seconds. Raises InvalidSubject."""
+    """Check that a time to live is a positive number of seconds, or None. Raises InvalidSubject."""
     if ttl is not None and not 0 < ttl < math.inf:
         raise InvalidSubject("a time to live is a number of seconds above 0")
 
 
 def check_model(meta: CollectionMeta, model: str) -> None:
-    """Refuse vectors of another model than the collection's. Raises ModelMismatch."""
+    """Check that vectors are of the collection's model. Raises ModelMismatch."""
     if meta.model != model:
         raise ModelMismatch(
             f"the collection's templates are of model {meta.model[:12]}, this one is {model[:12]}: "
@@ -97,13 +97,13 @@ def clean_medium(medium: NewMedium, dimension: int) -> NewMedium:
 
 
 def check_vectors(vectors: Vector) -> None:
-    """Refuse vectors [..., D] with numbers that cannot be a descriptor's. Raises InvalidSubject."""
+    """Check that the numbers of vectors [..., D] are finite and below LONGEST_VECTOR. Raises InvalidSubject."""
     if not (np.abs(np.asarray(vectors, np.float64)) < LONGEST_VECTOR).all():  # NaN is not below it either
         raise InvalidSubject(f"the numbers of a descriptor are finite and below {LONGEST_VECTOR:,.0f}")
 
 
 def check_place(place: Place | None) -> None:
-    """Refuse a place that no answer could hold. Raises InvalidSubject, InvalidName."""
+    """Check that a place has finite numbers and a valid photo id. Raises InvalidSubject, InvalidName."""
     if place is None:
         return
     if not all(map(math.isfinite, (place.left, place.top, place.width, place.height))) or not 0 <= place.score <= 1:
@@ -139,7 +139,7 @@ def with_template(subject: Subject, policy: Policy) -> Subject:
 
 
 def checked_subject(subject: Subject, dimension: int) -> Subject:
-    """Return a subject that comes whole, from a file, with clean names, if an answer could hold it.
+    """Return a subject that was read from a file with clean names, if it can be stored and answered with.
 
     Raises InvalidName, InvalidSubject, SubjectTooLarge.
     """

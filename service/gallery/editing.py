@@ -31,7 +31,7 @@ class SubjectEdit:
 
     @property
     def subject(self) -> Subject:
-        """Return the subject as stored, or a new one."""
+        """Return the subject as stored, or a new one without media."""
         if self.stored is not None:
             return self.stored.subject
         now = self.encrypted.now()
@@ -60,7 +60,7 @@ class Editor:
         self._turns = [threading.Lock() for _ in range(_TURNS)]
 
     def edits(self, collection: str, subject: str) -> Iterator[SubjectEdit]:
-        """Yield attempts to change a subject, each with what is stored by then, until the caller's write succeeds.
+        """Yield attempts to change a subject, each with its current state, until the caller's write succeeds.
 
         Raises InvalidName, CollectionNotFound, SubjectDamaged, Busy after ATTEMPTS.
         """
@@ -75,7 +75,7 @@ class Editor:
             yield SubjectEdit(self._encrypted, stored.collection if stored else opened, subject, stored)
 
     def attempts(self, collection: str) -> Iterator[OpenCollection]:
-        """Yield the collection as it is by then, ATTEMPTS times. Raises CollectionNotFound, Busy at the end."""
+        """Yield the collection as it is now, up to ATTEMPTS times. Raises CollectionNotFound, and Busy after that."""
         for number in range(ATTEMPTS):
             if number:
                 time.sleep(secrets.randbelow(1 + min(number, 10)) / 1000)

@@ -34,7 +34,7 @@ class EncryptedStore(EncryptedCollections):
     """Reads and writes subjects; a subject that does not fit its collection's ledger raises SubjectDamaged."""
 
     def read(self, collection: OpenCollection, name: str) -> StoredSubject:
-        """Return a subject. Raises InvalidName, SubjectNotFound, SubjectDamaged, CollectionNotFound."""
+        """Return the subject of a name. Raises InvalidName, SubjectNotFound, SubjectDamaged, CollectionNotFound."""
         name = clean_name(name)
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Encrypted collections: their names, keys, descriptions and ledgers."""
+"""Encrypted collections: their names, keys, descriptions and ledgers, over a store that sees none of them."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class EncryptedCollections:
         return sorted(names)
 
     def listed_between(self, after: bytes, last: bytes | None) -> dict[bytes, str]:
-        """Return the tags, behind one and up to another (None: all), and the names of the collections listed."""
+        """Return the names of listed collections by tag: those after `after`, up to `last` and with it (None: all)."""
         names = {self.name_tag(name): name for name in self.root.listing().ids}
         return {tag: name for tag, name in names.items() if after < tag and (last is None or tag <= last)}
 
@@ -120,7 +120,7 @@ class EncryptedCollections:
         return collection
 
     def open_collection(self, row: CollectionRow) -> OpenCollection:
-        """Decrypt what describes a collection. Raises VaultLocked."""
+        """Decrypt a collection's key, its description and the index of its ledger. Raises VaultLocked."""
         cipher, meta, rotation = self._decrypt_cached(replace(row, tag=None, version=0, ledger=b""))
         if row.tag is not None and row.tag != self.name_tag(meta.name):
             raise VaultLocked("a stored collection stands under another's name")
@@ -160,9 +160,9 @@ class EncryptedCollections:
         return None
 
     def publish(self, collection: OpenCollection, replacing: OpenCollection | None = None) -> bool:
-        """Let a staged collection be found, in the place of another or of none; return whether that was possible.
+        """Give a staged collection its name, in the place of another or of none; return whether that succeeded.
 
-        It is not when the name is taken, or when `replacing` was changed or deleted since it was read. Raises Busy.
+        It fails when the name is taken, or when `replacing` was changed or deleted since it was read. Raises Busy.
         """
         name = collection.meta.name
         for listing in self._listings():
@@ -231,7 +231,7 @@ class EncryptedCollections:
     def updated(
         self, collection: OpenCollection, tag: bytes, expires: float | None
     ) -> tuple[OpenCollection, LedgerUpdate]:
-        """Return the collection after a subject is written or deleted (None), and what to write of the ledger.
+        """Return the collection after a subject is written, or deleted (`expires` None), and its ledger's update.
 
         Raises Outdated.
         """
@@ -250,5 +250,5 @@ class EncryptedCollections:
 
 
 def number_bytes(value: int) -> bytes:
-    """Return a number as it stands in associated data."""
+    """Return a number as the 8 bytes, big-endian, that stand for it in associated data."""
     return value.to_bytes(8, "big")

@@ -62,7 +62,7 @@ class IdentityConflict(ServiceError):
 
 
 class ModelMismatch(ServiceError):
-    """The collection's templates were made with another model."""
+    """The collection's templates were made with another model than the one that answers."""
 
     status = 409
     code = "model_mismatch"
@@ -99,7 +99,7 @@ class SeveralFaces(ServiceError):
 
 
 class NoSuchFace(ServiceError):
-    """The number of the wanted face is beyond the faces in the photo."""
+    """The photo has fewer faces than the number that the caller chose."""
 
     status = 422
     code = "no_such_face"
@@ -107,7 +107,7 @@ class NoSuchFace(ServiceError):
 
 
 class LowQuality(ServiceError):
-    """The face would make a bad template."""
+    """The quality of a face is too low to enrol it."""
 
     status = 422
     code = "low_quality"
@@ -131,7 +131,7 @@ class InvalidSubject(ServiceError):
 
 
 class SubjectTooLarge(ServiceError):
-    """There are more media or metadata than one subject may have."""
+    """A subject would have more media, frames or metadata than it may."""
 
     status = 413
     code = "subject_too_large"

@@ -35,14 +35,14 @@ class Readable(Protocol):
     """A file, or anything else that bytes are read from in order."""
 
     def read(self, size: int, /) -> bytes:
-        """Return as many bytes, fewer only at the end."""
+        """Return `size` bytes, fewer only at the end of the file."""
 
 
 class Writable(Protocol):
     """A file, or anything else that bytes are written to in order."""
 
     def write(self, data: bytes, /) -> object:
-        """Append bytes to the file."""
+        """Append bytes to the end of the file."""
 
 
 class FrameWriter:
@@ -57,7 +57,7 @@ class FrameWriter:
         file.write(MAGIC + salt)
 
     def begin(self, frame: bytes) -> None:
-        """Take the first frame, which describes the collection."""
+        """Take the first frame, which describes the collection; add() and end() write it."""
         self._held_back = frame
 
     def add(self, frame: bytes) -> None:
@@ -77,7 +77,7 @@ class FrameWriter:
 
 
 class FrameReader:
-    """Reads frames; `version` says what is inside them. Raises InvalidExport for what is not an export."""
+    """Reads frames; `version` is that of the format, 1 or 2. Raises InvalidExport for what is not an export."""
 
     def __init__(self, file: Readable, passphrase: str) -> None:
         start = file.read(len(MAGIC) + _SALT_BYTES)

@@ -62,7 +62,7 @@ class Gallery:
         self._store = store
 
     def close(self) -> None:
-        """Close the files and connections of the store."""
+        """Close the store's files and connections; the gallery is of no use afterwards."""
         self._store.close()
 
     # -- collections --------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ class Gallery:
         raise Busy
 
     def subject(self, collection: str, subject: str) -> Subject:
-        """Return a subject. Raises CollectionNotFound, SubjectNotFound."""
+        """Return the subject of a name. Raises CollectionNotFound, SubjectNotFound, SubjectDamaged, InvalidName."""
         return self.encrypted.read(self.encrypted.require(collection), subject).subject
 
     def subjects(self, collection: str, cursor: str | None = None, limit: int = 100) -> Page[Subject]:
@@ -252,7 +252,7 @@ class Gallery:
         raise Busy
 
     def photo(self, collection: str, subject: str, medium: str) -> bytes:
-        """Return a kept photo. Raises MediumNotFound when there is none, SubjectNotFound."""
+        """Return the kept photo of a medium. Raises MediumNotFound when there is none, SubjectNotFound."""
         medium = checks.clean_name(medium)
         for opened in self.editor.attempts(collection):
             stored = self.encrypted.read(opened, subject)

@@ -1,4 +1,4 @@
-"""The ledger of a collection: the version and expiry of every subject, under the collection's seal.
+"""The ledger of a collection: the version and expiry of every subject, encrypted with the collection's key.
 
 Whoever writes to the store without the master key could put an old row of one person back. The row still decrypts, but
 the ledger names a newer version of it, or none. So that a change need not write the whole ledger, it is cut into PAGES
@@ -40,7 +40,7 @@ class LedgerPage:
         return None if start is None else Entry(*_PAGE_ENTRY.unpack_from(self.packed, start)[1:])
 
     def with_entry(self, tag: bytes, entry: Entry | None) -> LedgerPage:
-        """Return the page after a subject was written, or deleted (None)."""
+        """Return the page with another entry for a subject, without one for None."""
         start = self._find(tag)
         packed_entry = b"" if entry is None else _PAGE_ENTRY.pack(tag, entry.version, entry.expires)
         if start is None:
@@ -48,7 +48,7 @@ class LedgerPage:
         return LedgerPage(self.packed[:start] + packed_entry + self.packed[start + _PAGE_ENTRY.size :])
 
     def entries(self) -> Iterator[tuple[bytes, Entry]]:
-        """Yield tags with their entries."""
+        """Yield the tag of each subject on the page with its entry."""
         for tag, version, expires in _PAGE_ENTRY.iter_unpack(self.packed):
             yield tag, Entry(version, expires)
 
@@ -68,7 +68,7 @@ class LedgerIndex:
     earliest: tuple[float, ...] = (NEVER,) * PAGES
 
     def with_page(self, number: int, stamp: int, page: LedgerPage) -> LedgerIndex:
-        """Return the index after a page was written with a new stamp."""
+        """Return the index with another stamp and expiry for one page."""
         stamps = list(self.stamps)
         earliest = list(self.earliest)
         stamps[number] = stamp
@@ -80,13 +80,13 @@ class LedgerIndex:
         return [number for number, earliest in enumerate(self.earliest) if earliest <= now]
 
     def packed(self) -> bytes:
-        """Return the index as bytes."""
+        """Return the index as bytes, which unpacked() reads."""
         pairs = zip(self.stamps, self.earliest, strict=True)
         return b"".join(_INDEX_ENTRY.pack(stamp, earliest) for stamp, earliest in pairs)
 
     @classmethod
     def unpacked(cls, data: bytes) -> LedgerIndex:
-        """Return the index that packed() was called on."""
+        """Return the index that packed() made these bytes of."""
         stamps, earliest = zip(*_INDEX_ENTRY.iter_unpack(data), strict=True)
         return cls(stamps, earliest)
 

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class ClockWatch:
-    """Compares the store's clock with one that cannot be set."""
+    """Compares the store's clock with a monotonic one, which nobody can set."""
 
     def __init__(self, now: Callable[[], float], monotonic: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -36,7 +36,7 @@ async def run_maintenance(
     seconds: float = SECONDS,
     on_expiry: Callable[[Expiry], object] = lambda _: None,
 ) -> None:
-    """Look after the gallery every so often until cancelled; what fails is logged and tried again.
+    """Maintain the gallery every `seconds` until cancelled; failures are logged, and it is tried again.
 
     `on_expiry` is told, in a thread, of every subject that was deleted because it had expired.
     """

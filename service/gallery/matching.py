@@ -14,7 +14,7 @@ from service.gallery.errors import SubjectDamaged
 from service.gallery.indexes.template_indexes import TemplateIndexes
 
 SPARE = 8
-"""Candidates beyond those asked for, which the index's rounding may have put behind."""
+"""Further candidates of the index that are scored exactly: its rounding may have misplaced them."""
 SAME_PHOTO = 0.995
 """Media that are more similar than that are copies of one photo: together they say no more than one of them."""
 log = logging.getLogger(__name__)

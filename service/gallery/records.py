@@ -14,7 +14,7 @@ from service.gallery.errors import SubjectDamaged
 
 @dataclass(frozen=True)
 class CollectionMeta:
-    """What a collection is; `staged` is when this copy of it was begun."""
+    """The description of a collection; `staged` is when this copy of it was begun, in seconds since 1970."""
 
     name: str
     model: str
@@ -24,12 +24,12 @@ class CollectionMeta:
     staged: float
 
     def packed(self) -> bytes:
-        """Return the description as it is encrypted."""
+        """Return the description as bytes, which are encrypted to be stored."""
         return msgspec.msgpack.encode(self)
 
     @classmethod
     def unpacked(cls, data: bytes) -> CollectionMeta:
-        """Return what packed() was called on. Raises ValueError for other bytes."""
+        """Return the description that packed() made these bytes of. Raises ValueError for other bytes."""
         return msgspec.msgpack.decode(data, type=cls)
 
 

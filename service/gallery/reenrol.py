@@ -84,7 +84,7 @@ class _Enrolment:
     missing: set[str] = field(default_factory=set)
 
     def convert(self, stored: StoredSubject) -> Subject:
-        """Return the subject under the new model."""
+        """Return the subject with templates of the new model, and note whether photos of it are missing."""
         subject = stored.subject
         photos = dict(self.encrypted.photos(stored))
         media = [medium for medium in subject.media if medium.id in photos]
@@ -102,7 +102,7 @@ class _Enrolment:
 
 
 def _described(media: Sequence[Medium], vectors: Sequence[Vector | ServiceError]) -> Iterator[Medium]:
-    """Yield the media whose photo could be described."""
+    """Yield the media whose photo could be described, with the new vectors. Raises an error of the service itself."""
     for medium, vector in zip(media, vectors, strict=True):
         if not isinstance(vector, ServiceError):
             yield replace(medium, vectors=np.asarray(vector, np.float32)[None])

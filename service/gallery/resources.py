@@ -36,7 +36,7 @@ class MasterKeyMissing(VaultLocked):
 
 
 def database(settings: Settings) -> Path:
-    """Return the path of the gallery's SQLite file."""
+    """Return the path of the gallery's SQLite file in the data folder."""
     return settings.data_dir / DATABASE
 
 
@@ -104,7 +104,7 @@ class Resources:
 
     @property
     def keys(self) -> KeyRing:
-        """Return the API keys, opened on first use."""
+        """Return the API keys; the first use opens the gallery."""
         gallery = self.gallery
         with self._lock:
             if self._keys is None:
@@ -113,7 +113,7 @@ class Resources:
 
     @property
     def gallery(self) -> Gallery:
-        """Return the gallery, opened on first use."""
+        """Return the gallery; the first use opens it."""
         with self._lock:
             if self._gallery is None:
                 self._gallery = open_gallery(self.settings)
@@ -121,7 +121,7 @@ class Resources:
 
     @property
     def search_backend(self) -> Gallery | ScatteredSearch:
-        """Return what searches: the gallery itself, or the searchers."""
+        """Return what answers searches: the gallery itself, or the searchers where the settings name some."""
         gallery = self.gallery
         with self._lock:
             if self.settings.searchers and self.settings.redis_url and self._scattered is None:
@@ -162,7 +162,7 @@ class Resources:
         return None
 
     def close(self) -> None:
-        """Close the store and forget what was opened."""
+        """Close the store, and open it again on the next use."""
         with self._lock:
             if self._gallery is not None:
                 self._gallery.close()

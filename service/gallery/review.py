@@ -58,7 +58,7 @@ class TaggedOutlier(Struct, frozen=True, array_like=True):
 
 
 class PartReview(Struct, frozen=True):
-    """What was found in a part of the collection with this id, whose templates are of this model."""
+    """The conflicts and outliers in a part of the collection with this id, whose templates are of this model."""
 
     name: str
     collection: bytes
@@ -69,7 +69,7 @@ class PartReview(Struct, frozen=True):
 
 
 class ResolvedReview(Struct, frozen=True):
-    """The same by names, without what is not stored any more."""
+    """A PartReview by the names of subjects and media, without those that were deleted since."""
 
     pairs: list[tuple[str, str, TaggedPair]]
     outliers: list[tuple[str, str, TaggedOutlier]]
@@ -94,7 +94,7 @@ def review_part(
     fpir: float,
     stop: threading.Event,
 ) -> PartReview:
-    """Look through one part, in this thread. Raises ReviewStopped, CollectionNotFound, and what a search raises."""
+    """Look through one part; blocks. Raises ReviewStopped, CollectionNotFound, and what a search raises."""
     calibration = scoring.calibrated()
     opened = gallery.encrypted.require(part.collection)
     tag = opened.cipher.tag
@@ -122,7 +122,7 @@ def review_part(
 
 
 def resolve(gallery: Gallery, review: PartReview) -> ResolvedReview:
-    """Return a review by names, in this thread. Raises CollectionNotFound where another collection has the name."""
+    """Return a review by names instead of tags; blocks. Raises CollectionNotFound if the collection was replaced."""
     opened = gallery.encrypted.require(review.name)
     if opened.id != review.collection:
         raise CollectionNotFound("the collection was deleted, or got a new key or model, since it was looked through")

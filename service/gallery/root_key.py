@@ -109,7 +109,7 @@ class RootKey:
             return self.catalog.read()
 
     def recent_listing(self) -> Listing:
-        """Return the catalog as it was a few seconds ago. Raises VaultLocked."""
+        """Return the catalog as it was at most a few seconds ago. Raises VaultLocked."""
         try:
             return self.catalog.recent()
         except VaultLocked:
@@ -117,6 +117,6 @@ class RootKey:
 
 
 def decrypted_meta(vault: Vault, row: CollectionRow) -> tuple[Cipher, CollectionMeta]:
-    """Return a collection's cipher and description. Raises VaultLocked."""
+    """Decrypt a collection's row; return its cipher and its description. Raises VaultLocked."""
     cipher = Cipher(vault.unwrap(row.key, row.id))
     return cipher, CollectionMeta.unpacked(cipher.decrypt(row.meta, b"collection", row.id))

@@ -28,11 +28,11 @@ class Rotation:
         self._dimension = dimension
 
     def apply(self, vectors: Vector) -> Vector:
-        """Return vectors as they are stored."""
+        """Return vectors [..., D] in the collection's own space, as they are stored."""
         return self._times(vectors, _matrix(self._key, self._dimension))
 
     def undo(self, vectors: Vector) -> Vector:
-        """Return stored vectors in the model's own space."""
+        """Return stored vectors [..., D] in the model's space again."""
         return self._times(vectors, _matrix(self._key, self._dimension).T)
 
     @staticmethod

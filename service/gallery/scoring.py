@@ -43,7 +43,7 @@ class Scoring:
         return cls(card.digest, cast(Score, card.score), card.dimension, card.calibration)
 
     def calibrated(self) -> Calibration:
-        """Return the calibration. Raises NotCalibrated."""
+        """Return the model's calibration. Raises NotCalibrated when it has none."""
         if self.calibration is None:
             raise NotCalibrated(
                 "the model's checkpoint has no calibration, so nothing tells what its similarities mean: "
@@ -57,7 +57,7 @@ class Scoring:
         return {f"{t.far:g}": calibration.threshold(t.far, media) for t in calibration.thresholds}
 
     def verdict(self, similarity: float, far: float, *media: int) -> Verdict:
-        """Judge a comparison 1:1 of so many media on either side."""
+        """Judge a similarity at the false accept rate `far`, for so many media on either side. Raises NotCalibrated."""
         calibration = self.calibrated()
         threshold = calibration.threshold(far, media)
         return Verdict(
@@ -70,12 +70,12 @@ class Scoring:
         )
 
     def identification(self, people: int, fpir: float, *media: int) -> float:
-        """Return the threshold of a search among so many people."""
+        """Return the threshold of a search among so many people, at a false positive rate. Raises NotCalibrated."""
         return self.calibrated().identification_threshold(people, fpir, media)
 
 
 def pool_vectors(vectors: Sequence[Vector], quality: Sequence[float], mode: Mode = "media") -> Vector:
-    """Return one vector [D] of unit length of several [D]. Raises InvalidSubject when they cancel or differ in D."""
+    """Pool several vectors [D] into one of unit length. Raises InvalidSubject when they cancel out or differ in D."""
     try:
         media = [templates.Medium(v[None], np.array([q], np.float32)) for v, q in zip(vectors, quality, strict=True)]
         return templates.pool(media, mode).vector
@@ -84,9 +84,9 @@ def pool_vectors(vectors: Sequence[Vector], quality: Sequence[float], mode: Mode
 
 
 def similarity(first: Vector, second: Vector) -> float:
-    """Return the cosine, −1 … 1. Raises InvalidSubject for a zero vector or different dimensions."""
+    """Return the cosine of two vectors [D], −1 … 1. Raises InvalidSubject for a zero vector or different dimensions."""
     if first.shape != second.shape:
-        raise InvalidSubject("the two templates have different numbers of numbers")
+        raise InvalidSubject("the two templates have different dimensions")
     try:
         return templates.cosine(first, second)
     except ValueError as error:

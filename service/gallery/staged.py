@@ -35,7 +35,7 @@ class StagedCollection:
                 self._encrypted.store.delete_collection(self.collection.id)
 
     def read(self, name: str) -> Subject | None:
-        """Return a subject that was written already."""
+        """Return a subject that was written to this collection already, None for another."""
         stored = self._encrypted.read_tag(self.collection, self.collection.cipher.tag(name))
         return stored.subject if stored else None
 
@@ -50,7 +50,7 @@ class StagedCollection:
         self._advance(self._encrypted.delete(self.collection, self.collection.cipher.tag(name)))
 
     def publish(self, replacing: OpenCollection | None = None) -> bool:
-        """Let the collection be found; return False if its name is taken or `replacing` changed since it was read."""
+        """Publish the collection; return False if its name is taken or `replacing` changed since it was read."""
         self._published = self._encrypted.publish(self.collection, replacing)
         return self._published
 

@@ -41,7 +41,7 @@ class _SubjectItem(msgspec.Struct, array_like=True, tag="subject", frozen=True):
 
 
 class _PhotoItem(msgspec.Struct, array_like=True, tag="photo", frozen=True):
-    """A photo of the last subject before it."""
+    """A photo of the subject that stands before it in the file."""
 
     medium: str
     photo: bytes
@@ -181,7 +181,7 @@ class _Import:
         return self.count
 
     def add_photo(self, item: _PhotoItem) -> None:
-        """Take a photo of the subject. Raises InvalidExport."""
+        """Take a photo of the subject that was taken last. Raises InvalidExport."""
         digest = photo_digest(item.photo)
         medium = next((m for m in self.subject.media if m.id == item.medium), None) if self.subject else None
         if medium is None or medium.photo_digest not in (digest, b""):  # version 1 has no digests
@@ -193,7 +193,7 @@ class _Import:
             self._write()
 
     def finish(self) -> None:
-        """Write the subject, if there is one."""
+        """Write the last subject, if there is one, with its remaining photos."""
         if self.subject is not None:
             self._write()
         self.subject = None

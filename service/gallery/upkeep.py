@@ -69,7 +69,7 @@ def _purge_collection(encrypted: EncryptedStore, collection: OpenCollection) -> 
 
 
 def _refresh_indexes(gallery: Gallery) -> None:
-    """Delete the templates of deleted subjects from memory."""
+    """Bring the indexes in memory up to date, so that they hold no templates of deleted subjects."""
     indexed = gallery.indexes.collections()
     for row in gallery.encrypted.store.all_collections():
         if row.id in indexed and row.tag is not None:
@@ -78,7 +78,7 @@ def _refresh_indexes(gallery: Gallery) -> None:
 
 
 def rewrap(encrypted: EncryptedStore) -> int:
-    """Wrap every key under the vault's first master key; return how many were not. The older ones can then go."""
+    """Wrap every stored key with the vault's first master key; return how many changed. Older ones can then go."""
     store = encrypted.store
     vault = encrypted.vault
     changed = int(encrypted.root.rewrap())

@@ -13,12 +13,12 @@ CONTAINERS = frozenset({b"meta", b"iprp", b"ipco"})
 
 
 def parse_avif(cursor: Cursor) -> ImageHeader:
-    """Return the header of an AVIF. Raises HeaderDamaged."""
+    """Return the header of an AVIF file. Raises HeaderDamaged."""
     return _parse(cursor, "AVIF")
 
 
 def parse_heif(cursor: Cursor) -> ImageHeader:
-    """Return the header of a HEIC. Raises HeaderDamaged."""
+    """Return the header of a HEIC file. Raises HeaderDamaged."""
     return _parse(cursor, "HEIF")
 
 

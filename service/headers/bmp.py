@@ -9,7 +9,7 @@ CORE_HEADER = 12
 
 
 def parse(cursor: Cursor) -> ImageHeader:
-    """Return the header. Raises HeaderDamaged."""
+    """Return the header of a BMP. Raises HeaderDamaged."""
     cursor.take(14)
     size = cursor.number(4, "little")
     if size == CORE_HEADER:

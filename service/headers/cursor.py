@@ -24,11 +24,11 @@ class Cursor:
 
     @property
     def left(self) -> int:
-        """Return how many bytes follow."""
+        """Return how many bytes follow the position."""
         return self.end - self.at
 
     def take(self, count: int) -> bytes:
-        """Return the next bytes and go on behind them."""
+        """Return the next `count` bytes and go on behind them."""
         taken = self.peek(count)
         self._parsed += count
         if self._parsed > MAX_PARSED:
@@ -37,13 +37,13 @@ class Cursor:
         return taken
 
     def peek(self, count: int) -> bytes:
-        """Return the next bytes and stay where it is."""
+        """Return the next `count` bytes without going on."""
         if count < 0 or self.at + count > self.end:
             raise HeaderDamaged("the file ends too early")
         return self.data[self.at : self.at + count]
 
     def number(self, count: int, order: Literal["big", "little"] = "big") -> int:
-        """Return the next bytes as an unsigned number."""
+        """Return the next `count` bytes as an unsigned number and go on behind them."""
         return int.from_bytes(self.take(count), order)
 
     def skip(self, count: int) -> None:
@@ -51,7 +51,7 @@ class Cursor:
         self.at = min(self.at + count, self.end)
 
     def count_part(self) -> None:
-        """Count a chunk, segment or box."""
+        """Count one more chunk, segment or box. Raises HeaderDamaged beyond MAX_PARTS."""
         self._parts += 1
         if self._parts > MAX_PARTS:
             raise HeaderDamaged(f"it has more than {MAX_PARTS:,} parts")

@@ -1,4 +1,4 @@
-"""The orientation in a block of EXIF."""
+"""The orientation of a picture, as its EXIF says."""
 
 from __future__ import annotations
 

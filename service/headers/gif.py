@@ -11,7 +11,7 @@ END = 0x3B
 
 
 def parse(cursor: Cursor) -> ImageHeader:
-    """Return the header. Raises HeaderDamaged."""
+    """Return the header of a GIF. Raises HeaderDamaged."""
     cursor.take(6)
     width, height = cursor.number(2, "little"), cursor.number(2, "little")
     flags = cursor.number(1)

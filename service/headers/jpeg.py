@@ -38,7 +38,7 @@ class _JpegInfo:
 
 
 def parse(cursor: Cursor) -> ImageHeader:
-    """Return the header. Raises NotAnImage for kinds that are not decoded, HeaderDamaged."""
+    """Return the header of a JPEG. Raises NotAnImage for kinds that are not decoded, HeaderDamaged."""
     cursor.take(2)
     info = _JpegInfo()
     while True:

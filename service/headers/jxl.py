@@ -16,7 +16,7 @@ RATIOS = ((1, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
 def parse(cursor: Cursor) -> ImageHeader:
-    """Return the header. Raises HeaderDamaged."""
+    """Return the header of a JPEG XL file. Raises HeaderDamaged."""
     if cursor.peek(2) != CODESTREAM:
         _find_codestream(cursor)
     head = cursor.peek(min(HEAD_BYTES, cursor.left))

@@ -1,4 +1,4 @@
-"""The header of a PNG, and the file without all that no decoder needs."""
+"""The header of a PNG, and the file reduced to the chunks that its pixels depend on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEEDED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
 
 def parse(cursor: Cursor) -> ImageHeader:
-    """Return the header. Raises HeaderDamaged."""
+    """Return the header of a PNG. Raises HeaderDamaged."""
     cursor.take(len(SIGNATURE))
     if cursor.number(4) != 13 or cursor.take(4) != b"IHDR":
         raise HeaderDamaged("its first chunk is not IHDR")

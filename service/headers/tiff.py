@@ -22,7 +22,7 @@ BIG = 43
 
 
 def parse(cursor: Cursor) -> ImageHeader:
-    """Return the header. Raises HeaderDamaged."""
+    """Return the header of a TIFF or BigTIFF. Raises HeaderDamaged."""
     order: Literal["little", "big"] = "little" if cursor.take(2) == b"II" else "big"
     is_big = cursor.number(2, order) == BIG
     if is_big:

@@ -15,7 +15,7 @@ MAX_EXIF = 1 << 16
 
 @dataclass
 class _WebpInfo:
-    """What the chunks read so far say."""
+    """What the chunks that were read so far say about the picture."""
 
     width: int = 0
     height: int = 0
@@ -27,7 +27,7 @@ class _WebpInfo:
 
 
 def parse(cursor: Cursor) -> ImageHeader:
-    """Return the header. Raises HeaderDamaged."""
+    """Return the header of a WebP. Raises HeaderDamaged."""
     cursor.take(12)
     info = _WebpInfo()
     for _ in range(MAX_PARTS):

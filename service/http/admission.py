@@ -26,7 +26,7 @@ from service.keys import Key
 from service.ops.metrics import Metrics
 
 AUDITED_PREFIXES = ("/v1/", COMPREFACE, REKOGNITION)
-"""What the paths begin with that the audit log is about."""
+"""Beginnings of the paths whose requests are written to the audit log."""
 CLIENT_GONE = 499
 """nginx's number for a client that left before its answer; only in logs and metrics."""
 
@@ -47,7 +47,7 @@ class Admission:
         self._budget = BodyBudget(int(settings.body_bytes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request. Raises a ServiceError for one that is refused."""
+        """Serve one request of the ASGI server. Raises a ServiceError for one that is refused."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -111,7 +111,7 @@ class Admission:
 class Record:
     """The line that one request leaves in the audit log, written once.
 
-    Requests of nobody known (no key where one is needed, foreign pages) are counted in the metrics and not written:
+    Requests of unknown callers (no key where one is needed, foreign pages) are counted in the metrics and not written:
     anybody could fill the disk with them. Analysis and jobs are written where keys tell who asked.
     """
 

@@ -104,7 +104,7 @@ async def run_parts(app: FastAPI, tracing: Tracing | None) -> AsyncIterator[None
 
 
 def add_state(app: FastAPI, settings: Settings, resources: Resources, producer: Producer, metrics: Metrics) -> None:
-    """Give the application what its routes work with."""
+    """Put the objects that routes and middleware use into `app.state`."""
     state = app.state
     state.settings = settings
     state.resources = resources

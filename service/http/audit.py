@@ -69,7 +69,7 @@ class AuditLog:
         await asyncio.wrap_future(self._thread.submit(self._write, fields | names))
 
     def write(self, collection: str | None, subject: str | None, **fields: object) -> None:
-        """Write one line; blocks until it is written."""
+        """Write one line, with pseudonyms for the names; blocks until it is written."""
         self._write(fields | self._pseudonyms(collection, subject))
 
     def expired(self, expiry: Expiry) -> None:
@@ -97,7 +97,7 @@ class AuditLog:
             log.error("the audit log cannot be written", extra={"reason": type(error).__name__})
 
     def close(self) -> None:
-        """Write what is waiting, and end the thread."""
+        """Write the lines that are waiting, and end the thread."""
         self._thread.shutdown()
 
     @contextmanager
@@ -133,7 +133,7 @@ def files(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Verified:
-    """What reading the whole log found. `complete` is false where older files were deleted by rotation."""
+    """The result of reading the whole log. `complete` is false where older files were deleted by rotation."""
 
     lines: int
     head: str
@@ -143,7 +143,7 @@ class Verified:
 
 
 def verify(folder: Path) -> Verified:
-    """Follow the chain through all files. Raises OSError."""
+    """Follow the chain of hashes through all files of a folder's audit log. Raises OSError."""
     count = 0
     complete = True
     chain = None

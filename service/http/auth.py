@@ -99,7 +99,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One row of the table."""
+    """One row of ENDPOINTS: a route, what its callers need, and the body that it takes."""
 
     method: str
     path: str
@@ -124,7 +124,7 @@ class EndpointTable:
         self._patterns = [(_pattern(path), path) for path in self._by_path if "{" in path or "*" in path]
 
     def methods(self, path: str) -> dict[str, Endpoint]:
-        """Return the endpoints of a path by method; none for a path that is not served."""
+        """Return the endpoints of a path by method; an empty dictionary for a path that is not served."""
         if "{" not in path and "*" not in path and path in self._by_path:
             return self._by_path[path]
         for pattern, template in self._patterns:
@@ -134,13 +134,13 @@ class EndpointTable:
 
     @staticmethod
     def names(endpoint: Endpoint, path: str) -> dict[str, str]:
-        """Return what stands in a path in place of its endpoint's {names}."""
+        """Return the values in a path of its endpoint's {parameters}, by name."""
         match = _pattern(endpoint.path).fullmatch(path)
         return match.groupdict() if match else {}
 
 
 def allowed_methods(endpoints: dict[str, Endpoint]) -> str:
-    """Return the value of an `Allow` header."""
+    """Return the value of an `Allow` header, given the endpoints of one path by method."""
     return ", ".join(sorted({*endpoints, *(("HEAD",) if "GET" in endpoints else ())}))
 
 
@@ -195,7 +195,7 @@ def require_role(request: Request, role: Role) -> None:
 
 
 def keys_needed(settings: Settings) -> bool:
-    """Return whether callers need an API key."""
+    """Return whether callers need an API key, by the settings alone."""
     return settings.api_keys == "on" or (settings.api_keys == "auto" and not is_loopback(settings.host))
 
 

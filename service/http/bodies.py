@@ -45,7 +45,7 @@ class BodyBudget:
         self.used += count
 
     def give_back(self, count: int) -> None:
-        """Forget bytes of a request that is over."""
+        """Count bytes as free again, once their request is over."""
         self.used -= count
 
 

@@ -65,7 +65,7 @@ async def check_conflicts(
 
 
 def reviewed_conflicts(gallery: Gallery, review: PartReview) -> CollectionConflicts:
-    """Return what a job found in a part of a collection as callers see it, in this thread.
+    """Return the review of a part of a collection as callers see it; blocks.
 
     Whoever was deleted since is left out. Raises CollectionNotFound.
     """

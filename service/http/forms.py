@@ -52,7 +52,7 @@ class _Part:
 
 
 async def read_form(content_type: str, body: AsyncIterator[bytes], max_files: int) -> Form:
-    """Return a form. Raises InvalidMultipart, TooManyImages."""
+    """Read a multipart form of at most `max_files` files. Raises InvalidMultipart, TooManyImages."""
     _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
     if not boundary:
@@ -70,7 +70,7 @@ async def read_form(content_type: str, body: AsyncIterator[bytes], max_files: in
 
 
 class _Reader:
-    """Collects the parts that python-multipart calls out."""
+    """Collects the parts of a form from the callbacks of python-multipart."""
 
     def __init__(self, max_files: int) -> None:
         self.form = Form()
@@ -82,7 +82,7 @@ class _Reader:
         self._header_value = b""
 
     def callbacks(self) -> MultipartCallbacks:
-        """Return what the parser calls."""
+        """Return the callbacks for the parser, by their names."""
         return {
             "on_part_begin": self._begin_part,
             "on_header_field": self._add_header_name,

@@ -117,7 +117,7 @@ def tells_scores(request: Request) -> bool:
 
 
 def comparison_response(scoring: Scoring, verdict: Verdict, probes: list[Probe], gate: float) -> ComparisonResponse:
-    """Return all that is said of a comparison."""
+    """Return a comparison as callers see it, and of its faces what keeps them below the quality `gate`."""
     return ComparisonResponse(
         similarity=verdict.similarity,
         probability=verdict.probability,

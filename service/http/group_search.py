@@ -13,8 +13,7 @@ from service.gallery.scoring import Scoring
 from service.http.gallery_access import tells_scores
 from service.http.matches import coarse_match, limit_probes, match_response, search_gallery_for_all
 from service.http.probes import MAX_FACES, Probe, probe_all_faces
-from service.schemas.identity import MatchResponse
-from service.schemas.search import GroupSearchResponse, SearchedFace, SearchOptions
+from service.schemas.search import GroupSearchResponse, MatchResponse, SearchedFace, SearchOptions
 
 
 async def search_all_faces(

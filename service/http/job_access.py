@@ -20,7 +20,7 @@ def owner_of(request: Request) -> str:
 
 
 def new_job(request: Request, total: int, options: Options) -> Job:
-    """Return a job of the caller that was not begun."""
+    """Return a new job of the caller with `total` items, which is not begun yet."""
     return Job(uuid.uuid4().hex, request.scope["request_id"], owner_of(request), time.time(), total, options)
 
 

@@ -13,7 +13,7 @@ from service.gallery.resources import Resources
 from service.http.gallery_access import tells_scores
 from service.http.rates import WindowLimiter
 from service.ops.metrics import Metrics
-from service.schemas.identity import MatchResponse
+from service.schemas.search import MatchResponse
 
 COARSE = 2
 """Digits after the point of similarities and probabilities for keys that may only compare and search."""

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class RequestContext:
-    """Outermost: gives each request its id, its security headers, one log line, its metrics and its trace span."""
+    """The outermost layer: gives each request its id, security headers, one log line, metrics and its trace span."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, tracing: Tracing | None) -> None:
         self._app = app

@@ -23,13 +23,13 @@ class Monitoring:
         self._app = app
 
     def metrics(self) -> bytes:
-        """Return the text of /metrics."""
+        """Return the text of /metrics. Raises TimeoutError when the event loop does not answer."""
         state = self._app.state
         work = asyncio.run_coroutine_threadsafe(render_metrics(state.producer, state.metrics), state.loop)
         return work.result(SECONDS)
 
     def ready(self) -> bool:
-        """Return whether a worker is there."""
+        """Return whether a worker is alive; False too when the queue or the event loop does not answer."""
         try:
             return bool(
                 asyncio.run_coroutine_threadsafe(self._app.state.producer.workers(), self._app.state.loop).result(5)

@@ -25,7 +25,7 @@ def operation_id(route: APIRoute) -> str:
 
 
 def complete_openapi(app: FastAPI, root_path: str) -> None:
-    """Let the application describe itself completely."""
+    """Complete the OpenAPI document of an application: keys, statuses, errors, examples, and names of bodies."""
     generate = app.openapi
 
     def openapi() -> OpenApi:
@@ -76,7 +76,7 @@ def _describe_access(operation: OpenApi, needs: Needs) -> None:
 
 
 def _describe_problems(operation: OpenApi) -> None:
-    """Every error is a problem document."""
+    """Describe every error as a problem document."""
     for status, response in operation["responses"].items():
         if status >= "400":
             response["content"] = PROBLEM

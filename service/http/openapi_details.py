@@ -1,4 +1,4 @@
-"""What client generators and readers are told beside what the routes say: rules of names, examples, true statuses."""
+"""Details of the OpenAPI document that no route declares: rules of names, examples, and which statuses can occur."""
 
 from __future__ import annotations
 

@@ -34,14 +34,14 @@ PROBLEM_RESPONSES: Responses = {
 
 
 def describe_options(options: type[BaseModel]) -> OpenApi:
-    """The OpenAPI description of a request with photos whose options stand in the query or in the body."""
+    """Return the OpenAPI description of a request with photos whose options stand in the query or in the body."""
     fields = options.model_json_schema()["properties"]
     query = [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in fields.items()]
     return request_body(fields) | {"parameters": query}
 
 
 def query_options(request: Request, kind: type[OptionsModel]) -> OptionsModel:
-    """The query's options, without FastAPI's way to them. Raises RequestValidationError."""
+    """Return the options in the query, without FastAPI's injection. Raises RequestValidationError."""
     values = dict(request.query_params) if request.scope["query_string"] else {}
     try:
         return kind.model_validate(values)
@@ -50,7 +50,7 @@ def query_options(request: Request, kind: type[OptionsModel]) -> OptionsModel:
 
 
 def merge_options(query: OptionsModel, upload: Upload) -> OptionsModel:
-    """The query's options overridden by those in the body. Raises InvalidRequest."""
+    """Return the query's options, overridden by those in the body. Raises InvalidRequest."""
     if not upload.fields:
         return query
     try:
@@ -61,12 +61,12 @@ def merge_options(query: OptionsModel, upload: Upload) -> OptionsModel:
 
 
 def invalid_request(findings: Sequence[Any]) -> InvalidRequest:
-    """Pydantic's findings in one sentence, without the values."""
+    """Return Pydantic's findings as one error, without the values that were sent."""
     return InvalidRequest(
         "; ".join(f"{item['loc'][-1] if item['loc'] else 'body'}: {item['msg']}" for item in findings)
     )
 
 
 def errors_without_input(findings: Sequence[Any]) -> list[dict[str, Any]]:
-    """Pydantic's findings as data, without the values."""
+    """Return Pydantic's findings as data, without the values that were sent."""
     return [{"loc": list(item["loc"]), "type": item["type"], "msg": item["msg"]} for item in findings]

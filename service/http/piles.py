@@ -59,7 +59,7 @@ class Pile:
     duplicates: list[DuplicateImage] = field(default_factory=list)
 
     def add_photo(self, image: int, probes: Sequence[Probe], gate: float) -> None:
-        """Add the faces of a photo of this number."""
+        """Add the faces of the photo with the number `image`, with what keeps them below the quality `gate`."""
         for face, probe in enumerate(probes):
             self.faces.append(FaceReference(image=image, face=face, box=probe.box))
             self.photos.append(image)
@@ -74,7 +74,7 @@ class Pile:
 
 
 def sort_pile(pile: Pile, scoring: Scoring, gate: float) -> Clustering:
-    """Sort a pile in this thread. Raises NotCalibrated, InvalidSubject."""
+    """Sort a pile into people; blocks. Raises NotCalibrated, InvalidSubject."""
     return cluster_people(scoring, pile.vectors, pile.photos, pile.quality, gate)
 
 
@@ -112,7 +112,7 @@ async def pile_of_photos(request: Request, photos: Sequence[bytes], max_faces: i
 
 
 class _Template(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """ClusterTemplate as it is decoded: up to the first entry that is none, in memory of some times its size."""
+    """A ClusterTemplate as msgspec decodes it, which takes little memory and stops at the first invalid entry."""
 
     id: Annotated[str, Meta(min_length=1, max_length=256)]
     vector: Annotated[str, Meta(min_length=SHORTEST_VECTOR)]
@@ -145,7 +145,7 @@ def pile_of_templates(request: Request, templates: bytes, scoring: Scoring) -> P
 
 
 def _decode(templates: bytes) -> list[_Template]:
-    """Raises InvalidRequest, which names the entry that is none; NoImage for an empty list."""
+    """Decode templates. Raises InvalidRequest, which names the invalid entry, and NoImage for an empty list."""
     try:
         entries = msgspec.json.decode(templates, type=list[_Template])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Faces to compare, out of photos, videos and templates that callers send: one a photo, with its quality and vector."""
+"""Probes, which are faces to compare: out of photos, videos and templates that callers send."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Probe:
     frame_quality: Vector = field(repr=False)
 
     def face_used(self, gate: float) -> FaceUsed:
-        """Return what callers see of it, with the reasons that keep it below a quality."""
+        """Return the face as callers see it, with what keeps it below the quality `gate`."""
         factors = self.quality.factors()
         quality = Quality(overall=self.quality.overall, reasons=self.quality.reasons(gate), **factors)
         return FaceUsed(box=self.box, quality=quality, faces_seen=self.faces_seen)
@@ -100,7 +100,7 @@ async def probe_all_faces(request: Request, photo: bytes, max_faces: int, model:
 
 
 def faces_of_photo(analysis: Analysis, model: str) -> list[Probe]:
-    """Return all faces of a photo that was analyzed for its templates, largest first."""
+    """Return all faces of a photo that was analyzed with Options.template, largest first."""
     return [_probe_of(face, model, _faces_seen(analysis)) for face in analysis.faces]
 
 
@@ -161,7 +161,7 @@ def template_vector(template: Template, scoring: Scoring) -> Vector:
 
 
 def probe_of_track(track: FaceTrack, model: str, faces_seen: int) -> Probe:
-    """Return the face of a video's track, pooled over its best frames."""
+    """Return the face of a video's track: its best frame, with the vector pooled over the best POOLED frames."""
     best = [_probe_of(tracked.face, model, faces_seen) for tracked in track.ranked()[:POOLED]]
     quality = [probe.quality.overall for probe in best]
     vectors = [probe.vector for probe in best]

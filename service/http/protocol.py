@@ -83,7 +83,7 @@ class HttpProtocol(HttpToolsProtocol):
     # -- the connection ---------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a new connection, or refuse it."""
+        """Take a new connection, or refuse it when there are too many."""
         super().connection_made(transport)
         if len(self.connections) > self._max_connections:
             self._refuse(TooManyConnections(headers={"Retry-After": "1"}))
@@ -103,12 +103,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._unread_timer = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Go on: the reader took something."""
+        """Stop the timer that pause_writing() started: the client took some of the answer."""
         self._stop_unread_timer()
         super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what arrived, within the limits."""
+        """Parse what arrived; refuse a head that is too large or comes too slowly."""
         if self.transport.is_closing():
             return
         self._without_body += len(data)
@@ -121,13 +121,13 @@ class HttpProtocol(HttpToolsProtocol):
     # -- one message ------------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """Begin to count a new request."""
+        """Reset the counters of a request: another one begins."""
         super().on_message_begin()
         self._in_head = self._in_message = True
         self._dropped = 0
 
     def on_url(self, url: bytes) -> None:
-        """Take a part of the request line."""
+        """Take a part of the request's URL; refuse one that is too long."""
         super().on_url(url)
         if len(self.url) > HEAD_BYTES:
             self._stop_parsing(HeadTooLarge(f"a head may have {HEAD_BYTES:,} bytes"))
@@ -141,7 +141,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._stop_parsing(HeadTooLarge(f"a request may have {HEADERS} headers"))
 
     def on_headers_complete(self) -> None:
-        """Hand the request to the application."""
+        """Check the whole head, and hand the request to the application."""
         if sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url) > HEAD_BYTES:
             self._stop_parsing(HeadTooLarge(f"a head may have {HEAD_BYTES:,} bytes"))
         if len(self.pipeline) >= PIPELINED:
@@ -163,7 +163,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Note that the whole request was read."""
+        """Note that the whole request was read, and wait for the next one."""
         self._in_message = False
         self._in_head = True
         self._without_body = 0
@@ -185,7 +185,7 @@ class HttpProtocol(HttpToolsProtocol):
     # -- refusals ---------------------------------------------------------------------------------------------------
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's text says less
-        """Answer what cannot be read, and hang up."""
+        """Answer a request that cannot be parsed with a problem document, and close the connection."""
         if not self.transport.is_closing():
             self._refuse(self._refusal or errors.InvalidHttp())
 

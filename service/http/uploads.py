@@ -53,13 +53,13 @@ class Upload:
 
 
 class UnreadablePhoto(bytes):
-    """In place of a photo, of several, that the body holds in a form that cannot be read: why it cannot."""
+    """A placeholder for one photo of several that could not be read: empty bytes, with the `error`."""
 
     error: ServiceError
 
     @classmethod
     def because(cls, error: ServiceError) -> Self:
-        """Return the place holder for an error."""
+        """Return a placeholder for a photo that could not be read for this reason."""
         photo = cls()
         photo.error = error
         return photo
@@ -97,7 +97,7 @@ def request_body(fields: OpenApi, video: bool = False) -> OpenApi:
 async def read_upload(
     request: Request, settings: Settings, image_needed: bool = True, many_templates: bool = False
 ) -> Upload:
-    """Read the body by its Content-Type. Raises a ServiceError for whatever is not as it should be.
+    """Return the photos and the other fields of a body, by its Content-Type. Raises a ServiceError for a bad one.
 
     With `many_templates` the JSON field `templates` may be as large as the body, and stays undecoded (msgspec.Raw).
     """

@@ -25,7 +25,7 @@ def is_video(data: bytes) -> bool:
 
 
 async def track_video(request: Request, video: bytes, model: str, at_once: float | None = None) -> TrackedVideo:
-    """Sample, analyze and follow. Raises the ServiceError of a video that cannot be used, QueueFull, NotReady.
+    """Follow the faces of a video. Raises the ServiceError of a video that cannot be used, QueueFull, NotReady.
 
     One that plays for longer than `at_once` seconds raises VideoNeedsJob.
     """

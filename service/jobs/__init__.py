@@ -96,7 +96,7 @@ class Job(Struct, frozen=True):
 
     @property
     def status(self) -> Literal["running", "done"]:
-        """Return whether photos are still to be analyzed."""
+        """Return `done` when the job has ended, `running` before that."""
         return "running" if self.ended is None else "done"
 
 
@@ -117,7 +117,7 @@ class JobStore(Protocol):
         """
 
     async def job(self, job_id: str) -> Job | None:
-        """Return the job if it is kept."""
+        """Return the job of an id, None when it is not kept any more."""
 
     async def results(self, job_id: str, start: int, limit: int) -> list[ItemResult]:
         """Return the results among the items `start` … `start + limit`, in order."""
@@ -129,7 +129,7 @@ class JobStore(Protocol):
         """Return an item without a result, and how often it was handed out by now, this time included."""
 
     async def put_back(self, job_id: str, index: int) -> None:
-        """Count one delivery less of an item: this process ends in peace and has not worked on it."""
+        """Take back one delivery of an item: this process was told to stop and is not lost on it."""
 
     async def put(self, job_id: str, result: ItemResult) -> bool:
         """Keep an item's result and forget its photo. Return False when the job is not kept any more."""
@@ -141,13 +141,13 @@ class JobStore(Protocol):
         """Mark the follow-up (the webhook) as done, so that no process adopts the job."""
 
     async def delete(self, job_id: str) -> bool:
-        """Forget the job; return whether it was kept."""
+        """Delete the job with its photos and results; return whether it was kept."""
 
     async def renew(self, job_id: str) -> bool:
-        """Stay the job's owner. Return False when the job is not kept any more."""
+        """Renew this process's lease of the job. Return False when the job is not kept any more."""
 
     async def adopt(self) -> Job | None:
-        """Become the owner of a job whose process is lost, if there is one."""
+        """Become the owner of a job whose own process is lost, and return it; None when there is none."""
 
     async def disconnect(self) -> None:
         """Close the connections; the jobs stay as they are."""

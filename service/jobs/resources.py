@@ -1,4 +1,4 @@
-"""Which store a process keeps its jobs in."""
+"""Opens the store of jobs that the settings name."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class JobRunner:
-    """Works on the jobs that this process owns."""
+    """Works on the jobs that this process owns, and adopts those whose process is lost."""
 
     def __init__(
         self,
@@ -51,11 +51,11 @@ class JobRunner:
         self._running: set[str] = set()
 
     def start(self) -> None:
-        """Look for jobs without an owner from now on."""
+        """Begin to look for jobs without an owner, in the running event loop."""
         self._spawn(self._adopt_forever())
 
     async def close(self) -> None:
-        """Leave all jobs to other processes."""
+        """Stop working; other processes adopt the jobs that are not done."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

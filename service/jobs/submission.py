@@ -32,14 +32,14 @@ log = logging.getLogger(__name__)
 
 
 class Submitter:
-    """Hands the photos of jobs to the queue."""
+    """Submits the photos and videos of jobs to the queue, and waits for their results."""
 
     def __init__(self, queue: Producer, settings: Settings) -> None:
         self._queue = queue
         self._settings = settings
 
     async def model_card(self, digest: str) -> ModelCard:
-        """Return the card of a model. Raises NotReady."""
+        """Return the card of the model with this digest, as Producer.model_card(). Raises NotReady."""
         return await self._queue.model_card(digest)
 
     async def analyzed(

@@ -42,7 +42,7 @@ class FaceTrack(Private, frozen=True):
         return self.ranked()[0]
 
     def ranked(self) -> list[TrackedFace]:
-        """Return the faces, best first."""
+        """Return the faces by quality, then by size, the best first."""
         return sorted(self.faces, key=lambda each: (-_quality(each.face), -_area(each.face)))
 
 
@@ -59,7 +59,7 @@ class TrackedVideo(Private, frozen=True):
     times: list[float] = field(default_factory=list)
 
     def without_vectors(self) -> TrackedVideo:
-        """Return the same without what identifies a person."""
+        """Return the video without the vectors, which identify people."""
         tracks = [
             FaceTrack([TrackedFace(each.time, replace(each.face, vector=None)) for each in track.faces])
             for track in self.tracks

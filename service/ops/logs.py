@@ -12,10 +12,10 @@ OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskN
 
 
 class JsonFormatter(logging.Formatter):
-    """The record's message and its `extra` fields. Of an exception the type and the places, since texts quote input."""
+    """Formats a record's message and `extra` fields, and of an exception its type and places: texts may quote input."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line of JSON."""
+        """Return a log record as one line of JSON."""
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line: dict[str, object] = {
             "time": when,

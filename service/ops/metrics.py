@@ -84,5 +84,5 @@ class Metrics:
         self.model.labels(card.digest, card.preset or "", worker.device, worker.dtype).set(1)
 
     def render(self) -> bytes:
-        """The text format that Prometheus scrapes."""
+        """Return the metrics in the text format that Prometheus scrapes."""
         return generate_latest(self.registry)

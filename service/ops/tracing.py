@@ -40,7 +40,7 @@ class Tracing:
         return self._tracer.start_span(name, context=above, start_time=start)
 
     def header(self, span: Span) -> str:
-        """Return the span's traceparent, for spans below it."""
+        """Return the traceparent of a span, which spans below it name as their parent."""
         from opentelemetry.trace import set_span_in_context
 
         carrier: dict[str, str] = {}
@@ -55,7 +55,7 @@ class Tracing:
         span.end(now)
 
     def close(self) -> None:
-        """Send the spans that are waiting, and end."""
+        """Send the spans that are waiting, and end the tracing."""
         self._provider.shutdown()
 
 

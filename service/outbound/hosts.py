@@ -1,4 +1,4 @@
-"""Which hosts this service connects to on a caller's word: those that are listed, and never by a detour inside.
+"""Which hosts this service connects to when a caller names a URL: listed ones, and no private address behind them.
 
 A host's address is looked up once and checked, and that very address is to be connected to: a private one only if it is
 listed itself.
@@ -31,18 +31,18 @@ DETOURS = tuple(
 
 
 class Refused(Exception):
-    """The address is not one to connect to."""
+    """A host has a private address that is not listed, so nothing connects to it."""
 
 
 class Hosts:
-    """The listed ones (`name`, `name:port`, an address), and what they are listed for."""
+    """The listed hosts (`name`, `name:port` or an address), and the purpose that errors name."""
 
     def __init__(self, listed: Sequence[str], purpose: str) -> None:
         self._listed = frozenset(listed)
         self._purpose = purpose
 
     def check(self, url: str) -> SplitResult:
-        """The URL's parts. Raises InvalidRequest for one that is not to be called."""
+        """Return the parts of a URL. Raises InvalidRequest for one whose host is not listed, and for what is no URL."""
         if not self._listed:
             raise InvalidRequest(f"{self._purpose}: this server takes no URLs")
         try:

@@ -34,13 +34,13 @@ class Producer(Protocol):
     """The queue as the API sees it, inside one event loop."""
 
     async def start(self) -> None:
-        """Bind to the running event loop."""
+        """Begin to work in the running event loop, which all other calls need."""
 
     async def close(self) -> None:
-        """Cancel every future that is still open."""
+        """Cancel every future that is still open, and close the connections."""
 
     async def submit(self, requests: Sequence[AnalysisRequest]) -> list[asyncio.Future[AnalysisOutcome]]:
-        """Accept all requests or none. Raises QueueFull, NotReady."""
+        """Accept all requests or none; return a future for each. Raises QueueFull, NotReady."""
 
     async def cancel(self, request_ids: Collection[str]) -> None:
         """Cancel the futures of these requests, which nobody waits for any more; workers then skip them."""
@@ -49,7 +49,7 @@ class Producer(Protocol):
         """Keep a request as a dead letter after so many processes were lost during it. Raises QueueFull, NotReady."""
 
     async def state(self) -> QueueState:
-        """Return how much work there is. Raises NotReady."""
+        """Return how much work is in the queue. Raises NotReady."""
 
     async def workers(self) -> list[WorkerInfo]:
         """Return the live workers, those of the model that answers last. Raises NotReady."""
@@ -80,4 +80,4 @@ class Consumer(Protocol):
         """Return which of the held requests nobody waits for; a request of a moment ago may be missing."""
 
     def finish(self, outcomes: Sequence[AnalysisOutcome]) -> None:
-        """Answer and forget these requests."""
+        """Send these outcomes to whoever submitted the requests, and forget the requests."""

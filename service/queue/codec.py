@@ -1,4 +1,4 @@
-"""Requests, outcomes and model cards as bytes. Times travel as what is left of them.
+"""Requests, outcomes and model cards as bytes. A deadline travels as the time that is left.
 
 A request travels as a head (msgpack) beside its photo. Where there is a key, the photo is encrypted and bound to its
 head, and the whole outcome is encrypted. Where a key is `required`, what is not encrypted is refused: whoever writes to
@@ -149,7 +149,7 @@ def unpack_outcome(data: bytes, cipher: QueueCipher | None, required: bool = Fal
 
 
 def pack_worker(worker: WorkerInfo) -> bytes:
-    """Return what a worker announces as bytes."""
+    """Return what a worker announces about itself as bytes."""
     return msgpack.encode(worker)
 
 

@@ -65,7 +65,7 @@ class Connection:
             return self.ask(by_text(script, key, arguments))[0]
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; the next call connects again."""
         with self._lock:
             self._connection.disconnect()
 
@@ -122,7 +122,7 @@ class ConnectionPool:
         return replies
 
     async def close(self) -> None:
-        """Close the idle connections."""
+        """Close the connections that are idle; the next calls connect again."""
         for connection in self._idle:
             with suppress(OSError):
                 await connection.disconnect(nowait=True)

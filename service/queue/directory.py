@@ -62,7 +62,7 @@ class WorkerDirectory:
         return self._is_ready
 
     async def choose(self, models: set[str | None]) -> str:
-        """Return the model for requests that want these: theirs, else that of most workers, else the newest one.
+        """Return the model for requests that name these models: theirs, else that of most workers, else the newest.
 
         Raises NotReady where no worker has it, ValueError when they want different models.
         """

@@ -32,5 +32,5 @@ MAX_DEAD_LETTERS = 100
 
 
 def script(name: str) -> Script:
-    """Load a script of the queue."""
+    """Load the script of this name from service/queue/lua."""
     return load_script("service.queue", name)

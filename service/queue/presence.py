@@ -37,7 +37,7 @@ class Presence:
         self.workers = 1
 
     def announce(self, worker: WorkerInfo, card: ModelCard) -> None:
-        """Set what the next heartbeats announce."""
+        """Set what the next heartbeats announce, and publish the model's card."""
         self._card_id = codec.card_id(card)
         self._card = codec.pack_card(card, self._cipher)
         key_ids = self._cipher.key_ids if self._cipher else ()

@@ -223,7 +223,7 @@ class RedisProducer(Producer):
             future.set_result(outcome)
 
     async def _beat_forever(self) -> None:
-        """Show signs of life until closed."""
+        """Keep the reply stream and look at the workers until closed; now and then forget what nobody will claim."""
         beats = 0
         while not self._closing:
             await asyncio.sleep(BEAT_SECONDS)

@@ -10,7 +10,7 @@ from service.schemas.names import Role
 
 
 class ExportOptions(BaseModel):
-    """The passphrase that opens the exported file."""
+    """The request of an export: the passphrase that encrypts the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -18,7 +18,7 @@ class ExportOptions(BaseModel):
 
 
 class MergeOptions(BaseModel):
-    """The collection whose subjects are added; it stays."""
+    """The request of a merge: the collection whose subjects are added to another; it stays as it is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,13 +26,13 @@ class MergeOptions(BaseModel):
 
 
 class Merged(BaseModel):
-    """How many subjects were added or completed."""
+    """The result of a merge: how many subjects were added or completed."""
 
     subjects: int
 
 
 class Renewed(BaseModel):
-    """What became of a collection under the model that answers now."""
+    """The result of enrolling a collection again under the model that answers now."""
 
     done: bool = Field(description="false: the old templates still serve, since somebody must come again")
     moved: int
@@ -41,13 +41,13 @@ class Renewed(BaseModel):
 
 
 class KeyRotated(BaseModel):
-    """A collection is under a new key; the old one is deleted."""
+    """The result of encrypting a collection under a new key; the old key is deleted."""
 
     damaged: list[str] = Field(description="subjects that could not be read and were left behind")
 
 
 class KeyOptions(BaseModel):
-    """A key to be made."""
+    """The request of a new API key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -62,7 +62,7 @@ class KeyOptions(BaseModel):
 
 
 class RotateOptions(BaseModel):
-    """How a key gets a new secret."""
+    """The request of a new secret for an API key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

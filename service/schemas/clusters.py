@@ -1,4 +1,4 @@
-"""What callers send and get who have faces sorted into people."""
+"""Requests and responses of sorting faces into people."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class FaceReference(BaseModel):
 
 
 class ClusteredFace(FaceReference):
-    """A face of a cluster."""
+    """A face that was sorted into a cluster."""
 
     similarity: Similarity = Field(description="mean similarity to the other faces of the cluster")
 
@@ -60,7 +60,7 @@ class ClusterResponse(BaseModel):
 
 
 class SingleFace(FaceReference):
-    """A face that is like no other."""
+    """A face that is like no other, so that nobody else shows its person."""
 
     subject: str | None = Field(None, description="who of the collection it is; null: nobody, or no collection asked")
 
@@ -72,7 +72,7 @@ class LeftOut(FaceReference):
 
 
 class UnreadImage(BaseModel):
-    """A photo that could not be analyzed."""
+    """A photo that could not be analyzed, by its number, with the error."""
 
     image: int
     error: Problem

@@ -1,4 +1,4 @@
-"""What callers get who ask for conflicts in a collection."""
+"""Responses to requests for the conflicts in a collection."""
 
 from __future__ import annotations
 

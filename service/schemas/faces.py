@@ -60,7 +60,7 @@ class Box(BaseModel):
 
 
 class Landmark(BaseModel):
-    """One of the 21 points."""
+    """One of the 21 landmarks of a face: its name, where it is, and how likely it is visible."""
 
     name: str
     x: Pixels
@@ -95,7 +95,7 @@ class FaceQuality(BaseModel):
 
 
 class Face(BaseModel):
-    """One face and everything about it."""
+    """One face of a photo, with everything that was measured of it."""
 
     box: Box
     score: Share
@@ -181,6 +181,6 @@ class Model(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether the process is alive, or ready."""
+    """The answer of /livez (`ok`) and of /readyz (`ready`)."""
 
     status: Literal["ok", "ready"]

@@ -1,4 +1,4 @@
-"""What callers of collections, subjects and comparisons send and get: the JSON of the API's identity part."""
+"""Requests and responses about collections, subjects and comparisons: the JSON of the API's identity part."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Quality(FaceQuality):
 
 
 class PolicyOptions(BaseModel):
-    """How a new collection pools and what it keeps."""
+    """The policy of a collection: how it pools media and what it keeps."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -121,12 +121,14 @@ class PolicyOptions(BaseModel):
     reject_below: float | None = Field(
         None, ge=-1, le=1, description="a medium less similar than that to the subject's others is left out"
     )
-    keep_photos: bool = Field(False, description="keep the photos, sealed, so that another model can enrol them again")
+    keep_photos: bool = Field(
+        False, description="keep the photos, encrypted, so that another model can enrol them again"
+    )
     ttl: Seconds | None = Field(None, description="seconds without a change after which a subject expires")
 
 
 class CollectionResponse(BaseModel):
-    """A collection as its users see it."""
+    """A collection with its policy and the number of its subjects."""
 
     name: str
     model: str = Field(description="digest of the model that made its templates")
@@ -146,18 +148,18 @@ class Collections(BaseModel):
 
 
 class SubjectOptions(BaseModel):
-    """What is known of a subject beside the face."""
+    """The request that makes or changes a subject: metadata, and the time to live."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    metadata: dict[str, JsonValue] | None = Field(None, description="a JSON object of the caller's, kept sealed")
+    metadata: dict[str, JsonValue] | None = Field(None, description="a JSON object of the caller's, kept encrypted")
     ttl: Seconds | None = Field(
         None, description="seconds without a change after which the subject expires; null: as its collection says"
     )
 
 
 class NewName(BaseModel):
-    """What a subject is called from now on."""
+    """The request that gives a subject another name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -165,7 +167,7 @@ class NewName(BaseModel):
 
 
 class MediumResponse(BaseModel):
-    """A photo or video as enrolled."""
+    """A photo or video of a subject as it was enrolled."""
 
     id: str
     frames: int
@@ -183,7 +185,7 @@ class Outlier(BaseModel):
 
 
 class SubjectResponse(BaseModel):
-    """A person as enrolled, without the template."""
+    """A person as they are enrolled, without the template."""
 
     id: str
     metadata: dict[str, JsonValue]
@@ -208,7 +210,7 @@ class Subjects(BaseModel):
 
 
 class FaceUsed(BaseModel):
-    """The face of a photo that was taken."""
+    """The face of a photo that was compared or enrolled, and its quality."""
 
     box: Box
     quality: Quality
@@ -216,7 +218,7 @@ class FaceUsed(BaseModel):
 
 
 class Enrolled(FaceUsed):
-    """What became of one photo."""
+    """The face of one photo that was enrolled, and the id of its medium."""
 
     medium: str = Field(description="its id; the same photo again has the same")
 
@@ -241,7 +243,7 @@ class EnrolResponse(BaseModel):
     photos: list[Enrolled | NotEnrolled]
     model: str
     conflicts: list[Conflict] | None = Field(None, description="most similar first; null where nobody looked for any")
-    outliers: list[Outlier] | None = Field(None, description="as the subject's")
+    outliers: list[Outlier] | None = Field(None, description="the subject's `outliers`")
 
 
 class _Verdict(BaseModel):
@@ -272,33 +274,6 @@ class VerifyResponse(_Verdict):
     probability: Share | None
 
 
-class MatchResponse(BaseModel):
-    """One candidate of a search."""
-
-    subject: str
-    similarity: Similarity
-    threshold: Similarity = Field(description="from which this subject matches: the more media, the higher")
-    matched: bool
-    metadata: dict[str, JsonValue] | None = Field(description="null for a key that may only compare and search")
-
-
-class SearchResponse(BaseModel):
-    """Candidates, best first.
-
-    `threshold` holds `fpir` at this gallery's size for subjects of one medium, `thresholds` are theirs in 1:1. A
-    template of several media scores strangers higher, so each match has a threshold of its own.
-    """
-
-    matches: list[MatchResponse]
-    threshold: Similarity
-    fpir: float
-    gallery_size: int
-    thresholds: Thresholds
-    score: Literal["tpe", "cosine"]
-    model: str
-    faces: list[FaceUsed]
-
-
 class TemplateResponse(BaseModel):
     """A template made of photos; nothing of it is kept here."""
 
@@ -313,4 +288,4 @@ class ReceiptResponse(BaseModel):
     at: float
     subjects: int
     media: int | None = Field(description="null of a whole collection: all that its subjects had, uncounted")
-    photos: int | None = Field(description="as media")
+    photos: int | None = Field(description="null of a whole collection, as `media`")

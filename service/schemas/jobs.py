@@ -1,4 +1,4 @@
-"""What callers of asynchronous jobs send and get."""
+"""Requests and responses of asynchronous jobs."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""What callers of a search send, and what they get when they ask for all faces of a photo."""
+"""Requests and responses of a search, for one face or for all faces of a photo."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from service.schemas.faces import Box, Share
-from service.schemas.identity import Choice, MatchResponse, Quality, Similarity, Thresholds
+from service.schemas.identity import Choice, FaceUsed, Quality, Similarity, Thresholds
 
 
 class SearchOptions(BaseModel):
@@ -27,6 +27,33 @@ class SearchOptions(BaseModel):
     exclusive: bool = Field(
         True, description="with `face=all`: a subject is given to one face of the photo only, the most similar"
     )
+
+
+class MatchResponse(BaseModel):
+    """One candidate of a search, with the threshold from which it matches."""
+
+    subject: str
+    similarity: Similarity
+    threshold: Similarity = Field(description="from which this subject matches: the more media, the higher")
+    matched: bool
+    metadata: dict[str, JsonValue] | None = Field(description="null for a key that may only compare and search")
+
+
+class SearchResponse(BaseModel):
+    """Candidates, best first.
+
+    `threshold` holds `fpir` at this gallery's size for subjects of one medium, `thresholds` are theirs in 1:1. A
+    template of several media scores strangers higher, so each match has a threshold of its own.
+    """
+
+    matches: list[MatchResponse]
+    threshold: Similarity
+    fpir: float
+    gallery_size: int
+    thresholds: Thresholds
+    score: Literal["tpe", "cosine"]
+    model: str
+    faces: list[FaceUsed]
 
 
 class SearchedFace(BaseModel):

@@ -1,4 +1,4 @@
-"""What callers send and get who have the faces of a video followed."""
+"""Requests and responses of following the faces of a video."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class TrackedFace(BaseModel):
 
 
 class BestFace(TrackedFace):
-    """The best face of a track."""
+    """The face of a track that has the highest quality."""
 
     quality: FaceQuality
 
 
 class VideoTrack(BaseModel):
-    """One face through a video."""
+    """One face, followed through the frames of a video."""
 
     id: int
     first: Seconds = Field(description="when it is seen first, in seconds from the start")

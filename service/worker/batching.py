@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 
 
 class Sized(Protocol):
-    """Anything that says how many pixels it has."""
+    """Anything with a number of pixels, which batches are limited by."""
 
     @property
     def pixels(self) -> int:
@@ -96,7 +96,7 @@ class Gate:
             return self._count
 
     def leave(self, pixels: int) -> None:
-        """Give the room of one item back."""
+        """Free the room of one item of so many pixels."""
         with self._changed:
             self._count -= 1
             self._pixels -= pixels

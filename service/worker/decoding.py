@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class InFlight:
-    """A request on its way through the worker."""
+    """A request on its way through the worker, with what the stages made of it so far."""
 
     request: AnalysisRequest
     image: images.Pixels | None = None
@@ -79,7 +79,7 @@ class Decoder:
 
     @property
     def busy(self) -> bool:
-        """Whether photos are being decoded."""
+        """Return whether photos or videos are being decoded."""
         return self._under_way > 0
 
     def admit(self, request: AnalysisRequest, single: bool) -> None:

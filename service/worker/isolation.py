@@ -1,6 +1,6 @@
 """Decode suspicious photos, and videos, in a child process that is killed at the deadline.
 
-A file can so hold the worker no longer than its caller waits. Suspicious are formats whose decoders are large or young
+So no file holds the worker for longer than its caller waits. Suspicious are formats whose decoders are large or young
 (AVIF, HEIC, JPEG XL, TIFF), and progressive JPEGs of many scans.
 """
 
@@ -88,7 +88,7 @@ class IsolatedDecoder:
             child.kill()
 
     def close(self) -> None:
-        """End the child process."""
+        """End the child process, once what it decodes is done."""
         with self._lock:
             self._end()
 
@@ -113,7 +113,7 @@ class IsolatedDecoder:
 def _exchange(
     child: subprocess.Popen[bytes], data: bytes, task: Task, read: Callable[[BinaryIO, int, int], Answer]
 ) -> Answer:
-    """Raises EOFError or OSError when the child ends, ServiceError for what it says of the file."""
+    """Send a task and read its answer. Raises EOFError or OSError when the child ends, and its ServiceError."""
     sink = cast(BinaryIO, child.stdin)
     source = cast(BinaryIO, child.stdout)
     head = msgpack.encode(task)

@@ -86,12 +86,12 @@ class Worker:
 
     @property
     def ready(self) -> bool:
-        """Whether it is warm and claims requests."""
+        """Return whether the worker is warm and claims requests."""
         return self._warm.is_set() and not self._stopping.is_set() and not self._ended
 
     @property
     def failed(self) -> bool:
-        """Whether run() ended without being told to."""
+        """Return whether run() ended without being told to."""
         return self._ended and not self._stopping.is_set()
 
     def run(self) -> None:
@@ -132,7 +132,7 @@ class Worker:
         log.info("worker ready", extra={"model": self._analyzer.digest})
 
     def _run_device(self) -> None:
-        """Warm up, then analyze until told to stop."""
+        """Warm up, then analyze until told to stop; the device's thread runs this."""
         try:
             self._warm_up()
             self._analyze_forever()

@@ -53,7 +53,7 @@ def load_analyzer(settings: Settings) -> Analyzer:
 
 
 def load_identity(analyzer: Analyzer, settings: Settings) -> comparison.Identity:
-    """Load what the analyzer's descriptors are compared by. Raises FileNotFoundError, ValueError."""
+    """Load projection and calibration for the analyzer's descriptors. Raises FileNotFoundError, ValueError."""
     return comparison.of(read_checkpoint_file(analyzer.config.weights or SHIPPED), settings.calibration)
 
 
@@ -133,7 +133,7 @@ def _face(rows: dict[str, images.Floats], number: int, options: Options, age_ran
 
 
 def _occluded(visibility: images.Floats) -> tuple[Part, ...]:
-    """Return the parts of which no side is seen: a face in profile hides one eye by itself."""
+    """Return the parts of which no side is visible: a face in profile hides one eye by itself."""
     return tuple(
         part
         for part, sides in OCCLUDABLE.items()
@@ -164,7 +164,7 @@ def _share(value: float) -> float:
 
 
 def with_quality(analysis: Analysis, faces: Faces, image: images.Pixels) -> Analysis:
-    """Return the analysis with each face's quality."""
+    """Return the analysis with the quality of each face added."""
     rows = zip(analysis.faces, quality.assess(image, faces), strict=True)
     return replace(analysis, faces=[replace(face, quality=_quality(assessed)) for face, assessed in rows])
 

@@ -20,19 +20,23 @@ def export(collection: str, passphrase: str) -> Call[bytes]:
 
 
 def import_(collection: str, file: bytes, passphrase: str) -> Call[CollectionResponse]:
-    """Make a new collection of an exported file."""
+    """Create a collection from an exported file, which `passphrase` decrypts."""
     path = f"{collection_path(collection)}/import"
     headers = {"Face-Passphrase": passphrase.encode()}
     return Call("POST", path, as_model(CollectionResponse), content=file, headers=headers, unlimited=True)
 
 
 def merge(source: str, target: str) -> Call[Merged]:
-    """Add the subjects of one collection to another."""
+    """Add the subjects and media of `source` to `target`; `source` stays as it is."""
     return Call("POST", f"{collection_path(target)}/merge", as_model(Merged), json={"source": source}, unlimited=True)
 
 
 def re_enrol(collection: str, drop: bool = False) -> Call[Renewed]:
-    """Move a collection to the model that answers now, from its kept photos; `drop` gives up who lacks some."""
+    """Enrol a collection again from its kept photos, under the model that answers now.
+
+    Nothing changes if photos of somebody are missing, unless `drop` is True: such people then keep only the media that
+    could be enrolled again.
+    """
     path = f"{collection_path(collection)}/re-enrol"
     return Call("POST", path, as_model(Renewed), {"drop": drop}, unlimited=True)
 

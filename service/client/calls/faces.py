@@ -24,7 +24,7 @@ from service.schemas.videos import VideoResponse
 FaceChoice: TypeAlias = Literal["largest", "only"] | int
 """Which face of a photo: the largest, the only one, or a number from 0 with the largest first."""
 Orientation: TypeAlias = Literal["exif", "auto"]
-"""Which way is up: by EXIF alone, or said by the faces as well."""
+"""How the answer tells which way a photo is turned: by EXIF alone, or with `auto` by its faces as well."""
 JOB_RESULTS_AT_ONCE = 1000
 """Results of a job that one answer may hold."""
 
@@ -40,7 +40,7 @@ def analyze(
     quality: bool | None = None,
     orientation: Orientation | None = None,
 ) -> Call[AnalysisResponse]:
-    """Find and describe every face of a photo; of a list of photos, see `analyze_many`."""
+    """Find and describe every face of a photo; `analyze_many` does so for a list of photos."""
     params = _analysis_params(max_faces, min_size, min_score, descriptor, landmarks, quality, orientation)
     return Call("POST", "/v1/faces", as_model(AnalysisResponse), params, files=file_parts(photo))
 
@@ -74,7 +74,7 @@ def submit_video(video: Photo, *, template: bool | None = None) -> Call[VideoRes
 
 
 def video_of(job: JobResponse) -> VideoResponse:
-    """Return what the finished job of a long video found. Raises FaceError for a video that could not be used."""
+    """Return the tracks in the finished job of a long video. Raises FaceError for a video that could not be used."""
     (result,) = job.results
     if result.video is None:
         assert result.error is not None
@@ -141,7 +141,7 @@ def submit_job(
     webhook: str | None = None,
     idempotency_key: str | None = None,
 ) -> Call[JobStatus]:
-    """Hand over photos that are analyzed when there is room; photos given by name have their names in the results.
+    """Submit photos as a job, analyzed when there is room; photos given by name have their names in the results.
 
     `cluster=True` sorts their faces into people: `wait_for_job` returns them as `clusters`.
     """
@@ -157,7 +157,7 @@ def submit_job(
 
 
 def job(job_id: str, *, start: int | None = None, limit: int | None = None) -> Call[JobResponse]:
-    """Return how far a job is, and `limit` of its results from number `start` on."""
+    """Return how far a job is, and at most `limit` of its results, from number `start` on."""
     return Call("GET", f"/v1/jobs/{job_id}", as_model(JobResponse), {"start": start, "limit": limit})
 
 
@@ -187,7 +187,7 @@ def _analysis_params(
 
 
 def _archive(photos: Mapping[str, Photo]) -> bytes:
-    """Pack photos by name, without compressing them again."""
+    """Return a zip archive of the photos under their names, without compressing them again."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, photo in photos.items():

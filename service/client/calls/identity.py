@@ -17,7 +17,6 @@ from service.schemas.identity import (
     EnrolResponse,
     OnConflict,
     ReceiptResponse,
-    SearchResponse,
     SubjectResponse,
     Subjects,
     Template,
@@ -25,11 +24,11 @@ from service.schemas.identity import (
 )
 from service.schemas.jobs import JobStatus
 from service.schemas.names import Mode
-from service.schemas.search import GroupSearchResponse
+from service.schemas.search import GroupSearchResponse, SearchResponse
 
 
 class Unchanged(Enum):
-    """Stands for a value that stays as it is."""
+    """The type of UNCHANGED, which is passed for a value that is to stay as it is."""
 
     UNCHANGED = auto()
 
@@ -45,7 +44,7 @@ def put_collection(
     keep_photos: bool | None = None,
     ttl: float | None = None,
 ) -> Call[CollectionResponse]:
-    """Make a collection; one that is there with the same policy stays as it is."""
+    """Create a collection; an existing one with the same policy stays as it is, another policy is refused."""
     policy: dict[str, JsonValue] = {"mode": mode, "reject_below": reject_below, "keep_photos": keep_photos, "ttl": ttl}
     body: JsonValue = {option: value for option, value in policy.items() if value is not None}
     return Call("PUT", collection_path(name), as_model(CollectionResponse), json=body)
@@ -72,7 +71,7 @@ def put_subject(
     metadata: dict[str, JsonValue] | None = None,
     ttl: float | Unchanged | None = UNCHANGED,
 ) -> Call[SubjectResponse]:
-    """Make a subject, or change one: metadata where it is given, and the seconds to live, of which None clears them."""
+    """Create a subject, or set metadata and seconds to live of an existing one; a `ttl` of None removes these."""
     body: dict[str, JsonValue] = {}
     if metadata is not None:
         body["metadata"] = metadata
@@ -97,7 +96,7 @@ def subject_template(collection: str, subject: str) -> Call[Template]:
 
 
 def rename_subject(collection: str, subject: str, name: str) -> Call[SubjectResponse]:
-    """Give a subject another name; one that is taken is refused."""
+    """Give a subject another name; the server refuses one that is taken."""
     path = f"{collection_path(collection, subject)}/rename"
     return Call("POST", path, as_model(SubjectResponse), json={"name": name})
 

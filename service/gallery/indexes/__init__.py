@@ -1,1 +1,1 @@
-"""Nearest-neighbour search over the templates of a collection."""
+"""Nearest-neighbour search over the templates of a collection: in memory, exact."""

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 SHARD = 16_384
-"""Most templates of a shard: what an enrolment copies."""
+"""Templates of a full shard. An enrolment copies one shard."""
 BLOCK = 1024
 """Templates widened at once: they stay in the processor's cache."""
 SMALLEST = 2.0**-14
-"""Smaller components count as 0: as float16 they would have another form, and they do not matter at unit length."""
+"""Smaller components are stored as 0: as float16 they would be denormal, and they do not matter at unit length."""
 _FACTOR = np.float32(2.0**112)
 _MASK = np.int32(-0x70000001)  # all but the three bits that the sign leaves behind
 
@@ -49,9 +49,9 @@ class Index:
         return sum(len(shard.serials) for shard in self.shards)
 
     def replaced(self, rows: Iterable[tuple[int, Floats]], removed: Sequence[int] = ()) -> Index:
-        """With these templates (serial, vector [D]) in place of older ones of the same serial, and without `removed`.
+        """Return an index with these templates (serial, vector [D]) in place of older ones, and without `removed`.
 
-        Of two rows of one serial the later counts.
+        A template replaces the one of the same serial; of two rows of one serial the later counts.
         """
         latest = dict(rows)
         replaced_serials = np.array([*latest, *removed], np.int64)
@@ -66,7 +66,10 @@ class Index:
         return Index(self.dimension, tuple(shards))
 
     def search(self, probes: Floats, count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Serials and similarities [P, k] of the k = min(count, len) best templates for probes [P, D], best first."""
+        """Return serials and similarities [P, k] of the k = min(count, len) templates nearest to probes [P, D].
+
+        The nearest comes first.
+        """
         probes = np.atleast_2d(np.asarray(probes, np.float32))
         scaled_probes = np.ascontiguousarray(probes.T * _FACTOR)
         groups = _groups(self.shards, _threads())
@@ -82,7 +85,7 @@ class Index:
 def _best(
     shards: Sequence[Shard], scaled_probes: NDArray[np.float32], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The best of some shards, [P, k] in no order."""
+    """Return serials and similarities [P, k] of the best templates of some shards, in no order."""
     dimension, probes = scaled_probes.shape
     buffer = np.empty((BLOCK, dimension), np.int32)
     scores = np.empty((sum(len(shard.serials) for shard in shards), probes), np.float32)
@@ -115,7 +118,7 @@ def _without(shard: Shard, serials: NDArray[np.int64]) -> Shard:
 
 
 def _appended(shards: list[Shard], *more: Shard) -> list[Shard]:
-    """Fills up the last shard, then new ones."""
+    """Return the shards with the templates of `more` appended: the last shard is filled up, then new ones."""
     unfilled = [shards.pop()] if shards and len(shards[-1].serials) < SHARD else []
     vectors = np.concatenate([shard.vectors for shard in (*unfilled, *more)])
     serials = np.concatenate([shard.serials for shard in (*unfilled, *more)])
@@ -125,7 +128,7 @@ def _appended(shards: list[Shard], *more: Shard) -> list[Shard]:
 
 
 def _groups(shards: Sequence[Shard], threads: int) -> list[Sequence[Shard]]:
-    """Runs of shards of about one size, at most one a thread."""
+    """Return runs of consecutive shards, of about one size, at most one for each thread."""
     size = -(-len(shards) // threads) if shards else 1
     return [shards[i : i + size] for i in range(0, len(shards), size)]
 

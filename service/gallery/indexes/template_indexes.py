@@ -41,7 +41,7 @@ class TemplateIndexes:
         self._lock = threading.Lock()
 
     def catch_up(self, collection: OpenCollection) -> int:
-        """Take in all that happened in a collection up to its version; return the number of its templates."""
+        """Bring the index of a collection up to its version; return the number of its templates."""
         return len(self._index(collection))
 
     def nearest(self, collection: OpenCollection, probes: Vector, count: int) -> list[list[int]]:
@@ -53,7 +53,7 @@ class TemplateIndexes:
         return [[int(serial) for serial in row] for group in groups for row in group]
 
     def delete(self, collections: Collection[bytes]) -> None:
-        """Delete the templates of collections that are gone."""
+        """Delete the templates of the collections with these ids from memory."""
         with self._lock:
             for identity in collections:
                 self._collections.pop(identity, None)
@@ -80,7 +80,7 @@ class TemplateIndexes:
         return entry.index
 
     def _was_restored(self, collection: OpenCollection, version: int) -> bool:
-        """Return whether the store went back behind a version that it had: somebody restored a backup."""
+        """Return whether the stored version is older than this one: then somebody restored a backup."""
         newest = self._encrypted.find(collection.meta.name)
         return newest is not None and newest.id == collection.id and newest.row.version < version
 

@@ -1,1 +1,1 @@
-"""Where collections lie: SQLite on one machine, Redis when shared."""
+"""Where collections are stored: SQLite on one machine, Redis for several."""

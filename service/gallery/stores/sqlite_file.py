@@ -17,7 +17,7 @@ BUSY_SECONDS = 10.0
 RESERVE_BYTES = 4 << 20
 """Bytes of a file beside the gallery that is given up when a deletion finds the disk full."""
 CLOCK_SECONDS = 60.0
-"""How often the highest time that was seen is written down."""
+"""How often the latest time is written to the file."""
 _CLOCK = "CREATE TABLE IF NOT EXISTS clock (id INTEGER PRIMARY KEY CHECK (id = 0), latest REAL NOT NULL)"
 
 
@@ -88,7 +88,7 @@ class SqliteFile:
             self.scrub()
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close all connections that are not lent to anybody at the moment."""
         with self._lock:
             while self._idle:
                 self._idle.pop().close()
@@ -174,7 +174,7 @@ class SqliteFile:
 
 
 def _translated(error: sqlite3.Error) -> StorageFull | StorageUnavailable:
-    """Return our error for one of SQLite's."""
+    """Return the service's error for an error of SQLite."""
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if code is not None else None
     if primary in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):

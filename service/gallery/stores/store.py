@@ -1,6 +1,6 @@
 """What a store does: it keeps encrypted bytes under keyed tags, in transactions. It never sees a name or a vector.
 
-Every change of a collection's subjects names the collection's version that the writer read, and brings a new sealed
+Every change of a collection's subjects names the collection's version that the writer read, and brings a new encrypted
 ledger (see service.gallery.ledger); it happens only while the collection still has that version.
 """
 
@@ -81,19 +81,19 @@ class RecordChange:
 
 
 class Store(Protocol):
-    """Encrypted bytes, from any thread. Every method is one transaction. Raises StorageFull, StorageUnavailable."""
+    """Encrypted bytes, for any thread. Every method is one transaction. Raises StorageFull, StorageUnavailable."""
 
     def now(self) -> float:
         """Return the seconds since 1970 by the store's own clock."""
 
     def record(self, name: str) -> bytes | None:
-        """Return a small value by its name."""
+        """Return a small value by its name, None when there is none."""
 
     def records(self, prefix: str) -> dict[str, bytes]:
         """Return all small values whose names start with a prefix."""
 
     def put_record(self, name: str, value: bytes) -> None:
-        """Set a small value, whatever it was before."""
+        """Set a small value, whether or not there was one."""
 
     def replace_record(self, name: str, old: bytes | None, new: bytes) -> bool:
         """Set a small value if it is still `old` (None: there is none); return whether it was."""
@@ -108,13 +108,13 @@ class Store(Protocol):
         """
 
     def collection(self, tag: bytes) -> CollectionRow | None:
-        """Return the published collection of a tag."""
+        """Return the published collection of a tag, None when there is none."""
 
     def collections(self, after: bytes, limit: int) -> list[CollectionRow]:
         """Return published collections in the order of their tags, those behind `after`."""
 
     def all_collections(self) -> list[CollectionRow]:
-        """Return all collections, also staged ones."""
+        """Return all collections, those that are still staged included."""
 
     def publish(
         self, collection: bytes, tag: bytes, catalog: RecordChange, replacing: CollectionRow | None = None
@@ -135,7 +135,7 @@ class Store(Protocol):
         """
 
     def count(self, collection: bytes) -> int:
-        """Return the number of subjects in a collection."""
+        """Return the number of subjects in a collection, expired ones included."""
 
     def ledger_page(self, collection: bytes, number: int) -> bytes | None:
         """Return a page of a collection's ledger, None when nothing was written to it yet."""
@@ -147,7 +147,7 @@ class Store(Protocol):
         """Return subjects in the order of their tags, those behind `after`."""
 
     def rows_by_serial(self, collection: bytes, serials: Collection[int]) -> list[SubjectRow]:
-        """Return those of the subjects that still exist."""
+        """Return the subjects of these serials, without those that no longer exist."""
 
     def put(self, collection: bytes, version: int, subject: SubjectWrite, ledger: LedgerUpdate) -> bool:
         """Write a subject; the collection's version, then one higher, becomes the subject's.
@@ -162,13 +162,13 @@ class Store(Protocol):
         """
 
     def photo(self, collection: bytes, serial: int, medium: bytes) -> bytes | None:
-        """Return a kept photo by its medium's tag."""
+        """Return a kept photo by its subject's serial and its medium's tag, None when there is none."""
 
     def changes(self, collection: bytes, since: int) -> Changes:
-        """Return what happened in a collection after a version."""
+        """Return what changed in a collection after the version `since`; 0 asks for everything."""
 
     def scrub(self) -> None:
-        """Leave no bytes of what was deleted in the store's files."""
+        """Remove the bytes of what was deleted from the store's files."""
 
     def close(self) -> None:
-        """Close all files and connections to the store."""
+        """Close the store's files and connections, once nobody uses it any more."""

@@ -47,7 +47,7 @@ class FacesQuery(BaseModel):
         return frozenset(name.strip() for name in self.face_plugins.split(","))
 
     def options(self, max_faces: int, compared: bool) -> Options:
-        """Return what a worker is asked for: at most so many faces, with the vectors that are compared or not."""
+        """Return the options of the analysis: at most `max_faces`, and `compared` for the vectors that are compared."""
         return Options(
             max_faces=min(self.limit, max_faces) if self.limit else max_faces,
             min_score=self.det_prob_threshold,
@@ -75,7 +75,7 @@ class _Photos(msgspec.Struct):
 
 
 class NamedSubject(msgspec.Struct):
-    """The body that names a subject."""
+    """The body of a request that makes or renames a subject."""
 
     subject: str
 
@@ -110,7 +110,7 @@ def service_collection(request: Request) -> str:
 
 
 def read_query(request: Request, kind: type[Query]) -> Query:
-    """Return the query. Raises InvalidRequest."""
+    """Return the query parameters as a model of this kind. Raises InvalidRequest."""
     try:
         return kind.model_validate(dict(request.query_params))
     except ValidationError as error:
@@ -152,7 +152,7 @@ async def read_photos(request: Request, *names: str) -> list[bytes]:
 
 
 async def read_json(request: Request, kind: type[Body]) -> Body:
-    """Return a JSON body. Raises InvalidJson, InvalidRequest."""
+    """Return the JSON body as this type. Raises InvalidJson, InvalidRequest for another type."""
     try:
         return msgspec.json.decode(await request.body(), type=kind)
     except msgspec.ValidationError as error:

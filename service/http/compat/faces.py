@@ -85,7 +85,7 @@ def similarity_share(
 
 
 def sent_vector(numbers: Sequence[float], scoring: Scoring) -> Vector:
-    """Return numbers of a caller's own as a vector [D] of unit length. Raises InvalidSubject."""
+    """Return an embedding that a caller sent as a vector [D] of unit length. Raises InvalidSubject."""
     longest = float(np.finfo(np.float32).max)
     return unit_vector(
         np.clip(np.asarray(numbers, np.float64), -longest, longest).astype(np.float32), scoring.dimension
@@ -179,7 +179,7 @@ async def find_faces(request: Request, collection: str, ids: Collection[str]) ->
 
 
 async def find_face(request: Request, collection: str, identity: str) -> StoredFace:
-    """Return a stored face. Raises MediumNotFound."""
+    """Return the stored face of an id. Raises MediumNotFound."""
     for face in (await find_faces(request, collection, [identity])).values():
         return face
     raise MediumNotFound("no face is stored under this id")

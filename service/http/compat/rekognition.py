@@ -60,14 +60,14 @@ class _Request(msgspec.Struct, rename="pascal", kw_only=True):
 
 
 class S3Object(_Request):
-    """A photo in a bucket."""
+    """A photo by its bucket and its name in the bucket."""
 
     bucket: str = ""
     name: str = ""
 
 
 class Image(_Request):
-    """A photo, in base64 or in a bucket."""
+    """A photo: its bytes, sent as base64, or an object in a bucket."""
 
     data: bytes = msgspec.field(default=b"", name="Bytes")
     s3_object: S3Object | None = None
@@ -89,7 +89,7 @@ class CompareFaces(_Request):
 
 
 class OfCollection(_Request):
-    """Every request about one collection."""
+    """What all requests about one collection have in common."""
 
     collection_id: str
 
@@ -121,7 +121,7 @@ class ListFaces(OfCollection):
 
 
 class DeleteFaces(OfCollection):
-    """Ask to delete stored faces by their ids."""
+    """Ask to delete the stored faces of these ids."""
 
     face_ids: list[str]
 
@@ -165,7 +165,7 @@ class AssociateFaces(OfCollection):
 
 
 async def read_request(request: Request, kind: type[Message]) -> Message:
-    """Return the request, whose collection the caller's key reaches.
+    """Return the request in the body, once its signature and the key's scope are checked.
 
     Raises InvalidJson, InvalidRequest, SignatureMismatch, CollectionNotFound.
     """
@@ -184,21 +184,21 @@ async def read_request(request: Request, kind: type[Message]) -> Message:
 
 
 def within(name: str, value: int, low: int, high: int) -> int:
-    """Return a number of a request. Raises InvalidRequest beyond its bounds."""
+    """Return the value of the parameter `name`. Raises InvalidRequest unless low <= value <= high."""
     if not low <= value <= high:
         raise InvalidRequest(f"{name}: between {low} and {high}")
     return value
 
 
 def share_of(name: str, percent: Percent) -> float:
-    """Return a threshold as a share. Raises InvalidRequest beyond 0 and 100."""
+    """Return the threshold `name`, in percent, as a share 0–1. Raises InvalidRequest beyond 0 and 100."""
     if not 0 <= percent <= 100:
         raise InvalidRequest(f"{name}: between 0 and 100")
     return percent / 100
 
 
 async def photo_of(request: Request, image: Image) -> bytes:
-    """Return the photo. Raises InvalidS3Object for one in a bucket whose host FACE_IMAGE_HOSTS does not list."""
+    """Return the bytes of a photo. Raises InvalidS3Object for a bucket whose host FACE_IMAGE_HOSTS does not list."""
     settings: Settings = request.app.state.settings
     if image.s3_object is None:
         if not image.data:

@@ -42,7 +42,7 @@ def face_id(subject: str, medium: str) -> str:
 
 
 def faces_of(subject: Subject) -> list[StoredFace]:
-    """Return the faces of a subject."""
+    """Return the faces of a subject, one for each of its media."""
     return [StoredFace(face_id(subject.id, medium.id), subject, medium) for medium in subject.media]
 
 

@@ -36,7 +36,7 @@ class Association:
 
 
 def is_user(metadata: Metadata) -> bool:
-    """Return whether a subject is a user."""
+    """Return whether the metadata mark their subject as a user of Rekognition."""
     return metadata.get(USER) is True
 
 
@@ -88,7 +88,7 @@ def make_user(gallery: Gallery, collection: str, user: str) -> None:
 
 
 def require_user(gallery: Gallery, collection: str, user: str) -> Subject:
-    """Return a user. Raises SubjectNotFound, CollectionNotFound."""
+    """Return the subject of a user. Raises SubjectNotFound, also for one who is no user, and CollectionNotFound."""
     subject = gallery.subject(collection, user)
     if not is_user(subject.metadata):
         raise SubjectNotFound("no such user in this collection")

@@ -1,4 +1,4 @@
-"""Collections and their subjects."""
+"""Routes of collections and of the subjects in them."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ async def rename(request: Request, collection: str, subject: str, options: NewNa
 
 
 def _rename(gallery: Gallery, collection: str, old: str, new: str) -> Subject:
-    """Raises SubjectExists, SubjectNotFound, CollectionNotFound, InvalidName."""
+    """Rename a subject and return it. Raises SubjectExists, SubjectNotFound, CollectionNotFound, InvalidName."""
     if clean_name(old) != clean_name(new):
         with suppress(SubjectNotFound):
             gallery.subject(collection, new)

@@ -32,7 +32,7 @@ TWO = {"templates": {"type": "array", "minItems": 2, "maxItems": 2, "items": TEM
     openapi_extra=request_body(VerifyOptions.model_json_schema()["properties"] | TEMPLATE | TWO, video=True),
 )
 async def compare(request: Request, query: Annotated[VerifyOptions, Query()]) -> ComparisonResponse:
-    """Are these the same person? Send two photos, a photo and a `template`, or two `templates` (JSON).
+    """Compare two faces: two photos, a photo and a `template`, or two `templates` (JSON).
 
     Templates need a key that grants `templates`.
     """

@@ -200,7 +200,7 @@ async def delete_several(request: Request) -> list[JsonObject]:
 
 @router.delete(RECOGNITION + "/faces/{image_id}")
 async def delete_example(request: Request, image_id: str) -> JsonObject:
-    """Delete a stored face; its subject stays."""
+    """Delete the stored face of an id; its subject stays."""
     collection = mapped.service_collection(request)
     face = await shared.find_face(request, collection, image_id)
     request.state.audited |= {"subject": face.subject.id}

@@ -32,8 +32,8 @@ router = APIRouter(prefix="/v1/collections", tags=["identity"], responses=GALLER
 async def list_conflicts(
     request: Request,
     collection: str,
-    cursor: Annotated[str | None, Query(description="of the part before")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000, description="so many subjects are looked at")] = 100,
+    cursor: Annotated[str | None, Query(description="the `cursor` of the part before")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="how many subjects this part looks at")] = 100,
 ) -> CollectionConflicts:
     """Find subjects who match each other, and media that do not fit their subject, part by part.
 

@@ -74,9 +74,9 @@ async def get_job(
     request: Request,
     job_id: str,
     start: Annotated[int, Query(ge=0, description="index of the first item shown")] = 0,
-    limit: Annotated[int, Query(ge=0, le=1000, description="so many items at most")] = 100,
+    limit: Annotated[int, Query(ge=0, le=1000, description="how many items are shown at most")] = 100,
 ) -> JobResponse:
-    """Show how far a job is, and the results that are there."""
+    """Show how far a job is, and the results that exist by now."""
     job = await find_job(request, job_id)
     store: JobStore = request.app.state.jobs
     results = await store.results(job.id, start, limit)
@@ -99,7 +99,7 @@ async def delete_job(request: Request, job_id: str) -> None:
 
 
 def _job_item(request: Request, job: Job, result: ItemResult) -> dict[str, object]:
-    """Return a result as callers see it (JobItem), in this thread."""
+    """Return a result as callers see it (JobItem); blocks."""
     job_item: dict[str, object] = msgspec.to_builtins(replace(result, video=None, review=None))
     if result.video is not None:
         job_item["video"] = video_response(result.video, with_templates=job.options.template)

@@ -1,4 +1,4 @@
-"""Who is this, and is this really them? Probes against collections."""
+"""Verification and search: probes against one subject of a collection, and against all of them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,11 @@ from service.http.probes import Probe, probe_every_photo, probe_vector, template
 from service.http.uploads import Upload, read_upload, request_body
 from service.schemas.identity import (
     Choice,
-    SearchResponse,
     Template,
     VerifyOptions,
     VerifyResponse,
 )
-from service.schemas.search import GroupSearchResponse, SearchOptions
+from service.schemas.search import GroupSearchResponse, SearchOptions, SearchResponse
 
 router = APIRouter(prefix="/v1/collections", tags=["identity"], responses=GALLERY_RESPONSES)
 
@@ -46,7 +45,7 @@ router = APIRouter(prefix="/v1/collections", tags=["identity"], responses=GALLER
 async def verify(
     request: Request, collection: str, subject: str, query: Annotated[VerifyOptions, Query()]
 ) -> VerifyResponse:
-    """Is this the subject? Send a photo, several of one person, or a template.
+    """Compare a probe with one subject: a photo, several photos of one person, or a template.
 
     A key that grants only `verify` learns similarity and probability of a match, to 0.01, and nothing of others.
     """
@@ -75,7 +74,7 @@ async def verify(
 async def search(
     request: Request, collection: str, query: Annotated[SearchOptions, Query()]
 ) -> SearchResponse | GroupSearchResponse:
-    """Who is this? Returns the most similar subjects, best first; send a photo, several of one person, or a template.
+    """Find the subjects most similar to a photo, several photos of one person, or a template, best first.
 
     With `face=all` every face of one photo is searched by itself, and the answer has the `faces`, largest first.
 

@@ -1,4 +1,4 @@
-"""What monitoring asks: is it alive, is it ready, which model answers, metrics."""
+"""Routes for monitoring: whether the process is alive and ready, which model answers, and the metrics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def get_livez() -> Health:
 
 @router.get("/readyz", responses=NOT_READY)
 async def get_readyz(request: Request) -> Health:
-    """A worker is there, so photos can be analyzed, and the master key opens the gallery, if there is one."""
+    """Answer 200 if a worker is alive and the master key decrypts the gallery, where there is one; else 503."""
     producer: Producer = request.app.state.producer
     resources: Resources = request.app.state.resources
     if problem := await asyncio.to_thread(resources.problem):
@@ -40,7 +40,7 @@ async def get_readyz(request: Request) -> Health:
 
 @router.get("/v1/model", responses=NOT_READY)
 async def get_model(request: Request) -> Model:
-    """The model that answers and the limits that hold."""
+    """Return the model that answers, and the limits of requests."""
     producer: Producer = request.app.state.producer
     settings: Settings = request.app.state.settings
     workers = await producer.workers()

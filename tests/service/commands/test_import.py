@@ -93,7 +93,7 @@ def test_what_cannot_be_moved_is_listed_with_the_reason(compreface: CompreFace, 
 
 def test_a_source_that_does_not_answer_as_it_should(compreface: CompreFace, people_server: Served) -> None:
     wrong = run(compreface, people_server, key="another")
-    assert (wrong.returncode, "answered 401: is the key right" in wrong.stderr) == (1, True)
+    assert (wrong.returncode, "answered 401: is the key one of a recognition service" in wrong.stderr) == (1, True)
     words = ("import", "compreface", "http://127.0.0.1:1", KEY, "staff")
     absent = command(*words, url=people_server.url)
     assert (absent.returncode, "http://127.0.0.1:1 cannot be reached" in absent.stderr) == (1, True)

@@ -8,8 +8,8 @@ from service.client.client import Client
 from service.config import Settings
 from service.gallery.resources import open_keys
 from service.http.group_search import give_subjects_to_best_faces
-from service.schemas.identity import MatchResponse
 from service.schemas.names import Role
+from service.schemas.search import MatchResponse
 from tests.service.gallery.served import people_served, photo
 from tests.service.serving import Served, b64, is_problem
 
