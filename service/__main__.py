@@ -13,7 +13,8 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from service.commands import CommandError, complain
-from service.config import Settings, explain
+from service.config import Settings
+from service.environment import explain
 
 
 class Entry(NamedTuple):

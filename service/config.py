@@ -6,20 +6,16 @@ neither numpy nor the web framework: the client reads its settings here too.
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import ByteSize, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import ByteSize, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-PREFIX = "FACE_"
-OTHER_USES = ("FACE_TEST_", "FACE_SERVICE_", "FACE_SHARED_DIR", "FACE_CACHE_DIR")
-"""Beginnings of variables that are no settings: those of the tests, of training, and what Kubernetes sets for a Service
-named `face`."""
+from service.environment import PREFIX, unknown_variables
+
 Device = Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")]
 Hosts = Annotated[tuple[str, ...], NoDecode]
 
@@ -240,7 +236,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _no_misspelt_variable(self) -> Self:
-        lines = unknown_variables(os.environ)
+        lines = unknown_variables(os.environ, type(self).model_fields)
         if lines:
             raise ValueError("; ".join(lines))
         return self
@@ -298,29 +294,3 @@ def url_with_password(url: str, password: str) -> str:
     user, _, host = parts.netloc.rpartition("@")
     name = user.partition(":")[0]
     return urlunsplit(parts._replace(netloc=f"{name}:{quote(password, safe='')}@{host}"))
-
-
-def unknown_variables(names: Iterable[str]) -> list[str]:
-    """Return a sentence for each variable `FACE_…` that is no setting, with the name that was probably meant."""
-    known_names = [PREFIX + name.upper() for name in Settings.model_fields]
-    lines = []
-    for name in sorted(names):
-        if not name.upper().startswith(PREFIX) or name.upper() in known_names or name.startswith(OTHER_USES):
-            continue
-        bare = name.upper().removeprefix(PREFIX)  # all begin alike, which would count as likeness
-        similar = difflib.get_close_matches(bare, [known.removeprefix(PREFIX) for known in known_names], 1)
-        lines.append(
-            f"{name} is no setting"
-            + (f", did you mean {PREFIX}{similar[0]}?" if similar else "; docs/settings.md lists all")
-        )
-    return lines
-
-
-def explain(error: ValidationError) -> str:
-    """Return one line for each bad setting, with the name its user knows it by."""
-    return "\n".join(
-        f"{PREFIX}{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}"
-        if item["loc"]
-        else item["msg"].removeprefix("Value error, ")
-        for item in error.errors()
-    )

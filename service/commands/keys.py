@@ -13,7 +13,8 @@ from service.commands import CommandError, add_action, add_actions, complain
 from service.config import Settings
 from service.errors import ServiceError
 from service.gallery.resources import open_keys
-from service.keys import ROLES, Key, KeyRing
+from service.keys import ROLES, Key
+from service.keys.key_ring import KeyRing
 
 BURST = 20
 DAY = 86_400

@@ -10,7 +10,8 @@ from pydantic import ByteSize, SecretStr
 from pydantic.fields import FieldInfo
 
 from service.commands import show_examples
-from service.config import PREFIX, Settings
+from service.config import Settings
+from service.environment import PREFIX
 
 SECTIONS = {
     "host": "Where it listens, what it keeps, what it tells",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing_extensions import override
 
 from service.gallery.encrypted import EncryptedStore
-from service.keys import Record, Records
+from service.keys.key_ring import Record, Records
 
 
 class EncryptedRecords(Records):

@@ -26,7 +26,9 @@ class SubjectNotFound(ServiceError):
 class SubjectExists(ServiceError):
     """The new name of a subject is taken."""
 
-    status, code, title = 409, "subject_exists", "There is a subject of that name already"
+    status = 409
+    code = "subject_exists"
+    title = "There is a subject of that name already"
 
 
 class MediumNotFound(ServiceError):

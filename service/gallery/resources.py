@@ -22,7 +22,7 @@ from service.gallery.searchers import ScatteredSearch
 from service.gallery.stores.redis import RedisStore
 from service.gallery.stores.sqlite import SqliteStore
 from service.gallery.stores.store import Store
-from service.keys import KeyRing
+from service.keys.key_ring import KeyRing
 
 DATABASE = "gallery.db"
 MASTER_KEY = "master.key"

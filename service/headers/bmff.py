@@ -37,7 +37,8 @@ def _walk(cursor: Cursor, end: int, sizes: list[tuple[int, int]]) -> None:
     while cursor.at + 8 <= end:
         cursor.count_part()
         start = cursor.at
-        size, kind = cursor.number(4), cursor.take(4)
+        size = cursor.number(4)
+        kind = cursor.take(4)
         if size == 1:
             size = cursor.number(8)
         box_end = end if size == 0 else start + size

@@ -37,7 +37,8 @@ def _find_codestream(cursor: Cursor) -> None:
     while cursor.left >= 8:
         cursor.count_part()
         start = cursor.at
-        size, kind = cursor.number(4), cursor.take(4)
+        size = cursor.number(4)
+        kind = cursor.take(4)
         if size == 1:
             size = cursor.number(8)
         if kind in (b"jxlc", b"jxlp"):

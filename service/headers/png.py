@@ -18,7 +18,8 @@ def parse(cursor: Cursor) -> ImageHeader:
     if cursor.number(4) != 13 or cursor.take(4) != b"IHDR":
         raise HeaderDamaged("its first chunk is not IHDR")
     width, height = cursor.number(4), cursor.number(4)
-    bits, color = cursor.number(1), cursor.number(1)
+    bits = cursor.number(1)
+    color = cursor.number(1)
     if color not in CHANNELS:
         raise HeaderDamaged(f"it has an unknown color type {color}")
     cursor.skip(7)
@@ -29,7 +30,8 @@ def parse(cursor: Cursor) -> ImageHeader:
     for _ in range(MAX_PARTS):
         if cursor.left < 12:
             break
-        size, kind = cursor.number(4), cursor.take(4)
+        size = cursor.number(4)
+        kind = cursor.take(4)
         if kind == b"IEND":
             break
         has_pixels |= kind == b"IDAT"

@@ -12,7 +12,12 @@ from typing import Literal
 from service.headers.cursor import Cursor, HeaderDamaged
 from service.wire import ImageHeader
 
-WIDTH, HEIGHT, BITS, SAMPLES, TILE_WIDTH, TILE_HEIGHT = 256, 257, 258, 277, 322, 323
+WIDTH = 256
+HEIGHT = 257
+BITS = 258
+SAMPLES = 277
+TILE_WIDTH = 322
+TILE_HEIGHT = 323
 NEEDED = frozenset({WIDTH, HEIGHT, BITS, SAMPLES, TILE_WIDTH, TILE_HEIGHT})
 SIZES = {1: 1, 3: 2, 4: 4, 16: 8}
 """Bytes of a number by its type: BYTE, SHORT, LONG, LONG8."""
@@ -34,7 +39,9 @@ def parse(cursor: Cursor) -> ImageHeader:
         raise HeaderDamaged(f"its first directory has more than {MAX_ENTRIES} entries")
     tags: dict[int, int] = {}
     for _ in range(count):
-        tag, kind, number = cursor.number(2, order), cursor.number(2, order), cursor.number(offset_size, order)
+        tag = cursor.number(2, order)
+        kind = cursor.number(2, order)
+        number = cursor.number(offset_size, order)
         value = cursor.take(offset_size)
         if tag in NEEDED and kind in SIZES:
             tags[tag] = max(tags.get(tag, 0), _largest(cursor, value, SIZES[kind], number, order))
@@ -63,7 +70,8 @@ def _largest(cursor: Cursor, value: bytes, size: int, count: int, order: Literal
 
 def _header(tags: dict[int, int]) -> ImageHeader:
     width, height = tags[WIDTH], tags[HEIGHT]
-    samples, bits = tags.get(SAMPLES, 1), tags.get(BITS, 1)
+    samples = tags.get(SAMPLES, 1)
+    bits = tags.get(BITS, 1)
     if not 0 < samples <= MAX_SAMPLES or not 0 < bits <= 64:
         raise HeaderDamaged(f"it has {samples} samples of {bits} bits")
     pixel_bytes = samples * -(-bits // 8)

@@ -33,7 +33,8 @@ def parse(cursor: Cursor) -> ImageHeader:
     for _ in range(MAX_PARTS):
         if cursor.left < 8:
             break
-        kind, size = cursor.take(4), cursor.number(4, "little")
+        kind = cursor.take(4)
+        size = cursor.number(4, "little")
         end = cursor.at + size + size % 2
         _read_chunk(cursor, kind, size, info)
         cursor.at = min(end, cursor.end)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service.config import Settings, explain
+from service.config import Settings
+from service.environment import explain
 
 
 def test_environment_and_units(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from service.config import Settings
 from service.gallery.resources import open_keys
-from service.keys import KeyRing, Unauthorized
+from service.keys import Unauthorized
+from service.keys.key_ring import KeyRing
 
 ROUNDS = 400
 ATTEMPTS = 5

@@ -9,7 +9,8 @@ from service.crypto.vault import Vault, VaultLocked
 from service.gallery.encrypted import EncryptedStore
 from service.gallery.encrypted_records import EncryptedRecords
 from service.gallery.stores.store import Store
-from service.keys import KeyRing, Unauthorized
+from service.keys import Unauthorized
+from service.keys.key_ring import KeyRing
 from tests.service.gallery.people import MASTER, Clock
 
 

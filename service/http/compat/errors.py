@@ -15,37 +15,49 @@ AMAZON_JSON = "application/x-amz-json-1.1"
 class NotOneCollection(ServiceError):
     """The key does not say which collection a CompreFace call is about."""
 
-    status, code, title = 400, "not_one_collection", "This call needs a key of exactly one collection"
+    status = 400
+    code = "not_one_collection"
+    title = "This call needs a key of exactly one collection"
 
 
 class SubjectExists(ServiceError):
     """A subject that was to be made is there already."""
 
-    status, code, title = 400, "subject_exists", "There is a subject of that name already"
+    status = 400
+    code = "subject_exists"
+    title = "There is a subject of that name already"
 
 
 class MissingParameter(ServiceError):
     """A parameter or a part of a form without which a call means nothing."""
 
-    status, code, title = 400, "missing_parameter", "A parameter is missing"
+    status = 400
+    code = "missing_parameter"
+    title = "A parameter is missing"
 
 
 class InvalidS3Object(ServiceError):
     """A photo in a bucket that this service may not read."""
 
-    status, code, title = 400, "invalid_s3_object", "Photos in buckets are not read"
+    status = 400
+    code = "invalid_s3_object"
+    title = "Photos in buckets are not read"
 
 
 class SignatureMismatch(ServiceError):
     """The signature of a request does not fit what it signs."""
 
-    status, code, title = 403, "signature_mismatch", "The request's signature does not fit the key"
+    status = 403
+    code = "signature_mismatch"
+    title = "The request's signature does not fit the key"
 
 
 class InvalidPaginationToken(ServiceError):
     """A list is to go on where no answer said that it would."""
 
-    status, code, title = 400, "invalid_pagination_token", "The token is not one that a list returned"
+    status = 400
+    code = "invalid_pagination_token"
+    title = "The token is not one that a list returned"
 
 
 COMPREFACE_CODES: dict[str, tuple[int, int]] = {

@@ -11,7 +11,8 @@ from fastapi import APIRouter, Request
 from service.errors import InvalidRequest, NotFound
 from service.gallery.resources import Resources
 from service.http.gallery_access import GALLERY_RESPONSES
-from service.keys import Forbidden, Key, KeyRing
+from service.keys import Forbidden, Key
+from service.keys.key_ring import KeyRing
 from service.schemas.admin import KeyOptions, KeyResponse, Keys, NewKey, RotateOptions
 
 Arguments = ParamSpec("Arguments")

@@ -1,7 +1,7 @@
-"""API keys: who may do what, where, until when and how often.
+"""The API keys of a store: created, rotated, revoked, and found by their tokens.
 
-A key reads `face_<id>_<secret>` and is shown once, when it is made. The secret has 256 random bits, so that one
-SHA-256 is enough: there is nothing to guess. All keys of a store are one encrypted record with a version, so that
+A token reads `face_<id>_<secret>` and is shown once, when the key is created. The secret has 256 random bits, so that
+one SHA-256 is enough: there is nothing to guess. All keys of a store are one encrypted record with a version, so that
 whoever writes to the store without the master key can make no key, change none, and bring none back unnoticed by a
 running process.
 """
@@ -18,16 +18,15 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, get_args
+from typing import Protocol
 
 import msgspec
 
 from service.crypto.vault import VaultLocked
 from service.errors import ServiceError
+from service.keys import Key, Unauthorized, check_key
 from service.schemas.names import Role
 
-ROLES: tuple[Role, ...] = get_args(Role)
-"""All roles of API keys; service.schemas.names.Role says what each permits."""
 REMEMBERED_SECONDS = 5.0
 """How long keys are trusted before the store is asked again: a revoked key stops working within that time."""
 USED_SECONDS = 60.0
@@ -37,36 +36,6 @@ _RECORD = "keys"
 _USED = "key-used/"
 _FORM = re.compile(r"face_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _DUMMY_HASH = hashlib.sha256(b"nobody").hexdigest()
-
-
-class Unauthorized(ServiceError):
-    """The request has no API key, or one that is unknown or has expired."""
-
-    status = 401
-    code = "unauthorized"
-    title = "A valid API key is needed"
-
-    def __init__(self, detail: str = "") -> None:
-        super().__init__(detail, {"WWW-Authenticate": "Bearer"})
-
-
-class Forbidden(ServiceError):
-    """The API key lacks the role that the request needs."""
-
-    status = 403
-    code = "forbidden"
-    title = "This API key may not do that"
-
-
-class RateLimited(ServiceError):
-    """More requests came than the rate of the API key, or the limit of comparisons a minute, allows."""
-
-    status = 429
-    code = "rate_limited"
-    title = "Too many requests with this API key"
-
-    def __init__(self, detail: str = "", retry_after: int = 1) -> None:
-        super().__init__(detail, {"Retry-After": str(retry_after)})
 
 
 @dataclass(frozen=True)
@@ -91,32 +60,6 @@ class Records(Protocol):
 
     def delete(self, name: str) -> None:
         """Delete the value of a name, if there is one."""
-
-
-class Key(msgspec.Struct, frozen=True):
-    """A key as its owner's administrator sees it.
-
-    `rate` is requests a second on average, None for no limit; `expires` seconds since 1970, None for never. With
-    `collections`, names or prefixes that end in `*`, the key sees and touches no others; without, it sees all.
-    """
-
-    id: str
-    label: str
-    roles: frozenset[Role]
-    created: float
-    rate: float | None = None
-    burst: int = 20
-    expires: float | None = None
-    collections: tuple[str, ...] = ()
-
-    def grants(self, role: Role) -> bool:
-        """Return whether the key permits what `role` permits; `admin` permits everything."""
-        return role in self.roles or "admin" in self.roles
-
-    def reaches(self, collection: str) -> bool:
-        """Return whether the key may see and touch a collection."""
-        name = unicodedata.normalize("NFC", collection)
-        return not self.collections or any(_matches(name, pattern) for pattern in self.collections)
 
 
 class _StoredKey(msgspec.Struct, frozen=True):
@@ -167,7 +110,7 @@ class KeyRing:
         now = self._clock()
         patterns = tuple(unicodedata.normalize("NFC", pattern) for pattern in collections)
         key = Key(secrets.token_hex(6), label, frozenset(roles), now, rate, burst, expires, patterns)
-        _check(key, now)
+        check_key(key, now)
         secret = secrets.token_urlsafe(32)
         for record, keys in self._attempts():
             if self._write(record, keys, keys.keys | {key.id: _StoredKey(key, _hashed(secret))}):
@@ -269,26 +212,6 @@ class KeyRing:
             self._records.put(_USED + identity, msgspec.json.encode(now))
         except ServiceError:
             return
-
-
-def _check(key: Key, now: float) -> None:
-    """Check the values of a new key. Raises ValueError."""
-    if not key.roles or not key.roles <= set(ROLES):
-        raise ValueError(f"roles are some of {', '.join(ROLES)}")
-    if not 0 < len(key.label) <= 100 or not key.label.isprintable():
-        raise ValueError("a label has 1 to 100 printable characters")
-    if (key.rate is not None and not 0 < key.rate < math.inf) or key.burst < 1:
-        raise ValueError("a rate is above 0 requests a second, a burst at least 1")
-    if key.expires is not None and not now < key.expires < math.inf:
-        raise ValueError("a key expires in the future")
-    if not all(
-        0 < len(pattern.encode()) <= 257 and pattern != "*" and "/" not in pattern for pattern in key.collections
-    ):
-        raise ValueError("a collection is a name, or a prefix with * at its end")
-
-
-def _matches(name: str, pattern: str) -> bool:
-    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
 
 
 def _fits(stored: _StoredKey | None, secret: str, now: float) -> bool:
