@@ -54,7 +54,8 @@ def iou(first: Array, second: Array) -> Array:
 
 def iou_of_pairs(first: Array, second: Array) -> Array:
     """Intersection over union [N] of the boxes [N, 4] in the same rows."""
-    low, high = np.maximum(first[:, :2], second[:, :2]), np.minimum(first[:, 2:], second[:, 2:])
+    low = np.maximum(first[:, :2], second[:, :2])
+    high = np.minimum(first[:, 2:], second[:, 2:])
     shared = area(np.concatenate([low, high], axis=1))
     return shared / np.maximum(area(first) + area(second) - shared, 1e-9)
 
@@ -74,20 +75,20 @@ def suppress(boxes: Array, scores: Array, threshold: float, contained: float = 1
     Each kept box is compared with those that are left, not all with all: the memory that a crowd takes grows with the
     number of boxes, not with its square.
     """
-    left = np.argsort(-scores, kind="stable")
+    remaining = np.argsort(-scores, kind="stable")
     sizes = area(boxes)
     owner = np.full(len(boxes), -1, np.int64)
     kept: list[int] = []
-    while len(left):
-        best = left[0]
-        shared = intersection(boxes[best][None], boxes[left])[0]
-        related = shared > threshold * np.maximum(sizes[best] + sizes[left] - shared, 1e-9)
+    while len(remaining):
+        best = remaining[0]
+        shared = intersection(boxes[best][None], boxes[remaining])[0]
+        related = shared > threshold * np.maximum(sizes[best] + sizes[remaining] - shared, 1e-9)
         if contained <= 1:
-            related |= shared > contained * np.maximum(np.minimum(sizes[best], sizes[left]), 1e-9)
+            related |= shared > contained * np.maximum(np.minimum(sizes[best], sizes[remaining]), 1e-9)
         related[0] = True
-        owner[left[related]] = len(kept)
+        owner[remaining[related]] = len(kept)
         kept.append(int(best))
-        left = left[~related]
+        remaining = remaining[~related]
     return np.array(kept, np.int64), owner
 
 
@@ -96,7 +97,8 @@ def from_landmarks(points: Array) -> Array:
 
     HyperFace needs such a rule and publishes none; this one was fitted to the face boxes of the training photos.
     """
-    low, high = points.min(axis=1), points.max(axis=1)
+    low = points.min(axis=1)
+    high = points.max(axis=1)
     side = (high - low).max(axis=1, keepdims=True)
     centre = (low + high) / 2
     centre[:, 1:] += side * BOX_SHIFT
@@ -121,7 +123,7 @@ def upright(points: Array, roll: Array) -> Array:
 
     What they hold is a region turned by roll about its centre, as warps.region_matrices takes it.
     """
-    turn = rotations(roll)
-    boxes = from_landmarks(points @ turn)
-    centre = (centres(boxes)[:, None] @ turn.transpose(0, 2, 1))[:, 0]
+    rotation = rotations(roll)
+    boxes = from_landmarks(points @ rotation)
+    centre = (centres(boxes)[:, None] @ rotation.transpose(0, 2, 1))[:, 0]
     return around(centre, sides(boxes)[:, :1])

@@ -46,10 +46,12 @@ class Checkpoint:
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The float32 tensors of one part, names without its prefix. Raises CheckpointError when there are none."""
-        found = {k.removeprefix(f"{prefix}."): v.float() for k, v in self.tensors.items() if k.startswith(f"{prefix}.")}
-        if not found:
+        tensors = {
+            k.removeprefix(f"{prefix}."): v.float() for k, v in self.tensors.items() if k.startswith(f"{prefix}.")
+        }
+        if not tensors:
             raise CheckpointError(f"the checkpoint holds no {prefix}")
-        return found
+        return tensors
 
 
 def save(path: Path, parts: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any]) -> None:

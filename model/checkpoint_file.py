@@ -43,10 +43,10 @@ class CheckpointFile:
     @cached_property
     def network(self) -> Mapping[str, Any]:
         """Return the configuration of the network: see model.network.NetworkConfig."""
-        found = self.config.get("network")
-        if not isinstance(found, dict):
+        network = self.config.get("network")
+        if not isinstance(network, dict):
             raise CheckpointError(f"{self.path.name}: the configuration names no network")
-        return found
+        return network
 
     def holds(self, part: str) -> bool:
         """Whether there are tensors of that part ('network', 'proposals', 'tpe')."""

@@ -31,7 +31,8 @@ def train(people: Described, config: Config, held_out: int = HELD_OUT) -> Learne
     when too few people are left.
     """
     part = people.of("train")
-    subjects, numbers = part.subjects, np.unique(part.subjects)
+    subjects = part.subjects
+    numbers = np.unique(subjects)
     chosen = np.random.default_rng(config.seed).permutation(numbers)[:held_out]
     held = np.isin(subjects, chosen)
     descriptors = torch.from_numpy(part.descriptors[~held])
@@ -69,11 +70,13 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     for name, kind in (("steps", int), ("batch", int), ("rate", float), ("scale", float), ("seed", int)):
         parser.add_argument(f"--{name}", type=kind, default=getattr(Config, name))
-    chosen = parser.parse_args()
-    config = Config(steps=chosen.steps, batch=chosen.batch, rate=chosen.rate, scale=chosen.scale, seed=chosen.seed)
-    people = celeba_people(checkpoint.load(chosen.weights), chosen.device)
+    arguments = parser.parse_args()
+    config = Config(
+        steps=arguments.steps, batch=arguments.batch, rate=arguments.rate, scale=arguments.scale, seed=arguments.seed
+    )
+    people = celeba_people(checkpoint.load(arguments.weights), arguments.device)
     projection = train(people, config)
-    checkpoint.save(chosen.out, {PART: part_of(projection)}, {PART: asdict(config)})
+    checkpoint.save(arguments.out, {PART: part_of(projection)}, {PART: asdict(config)})
     sys.stdout.write(report(people, projection) + "\n")
 
 

@@ -38,7 +38,8 @@ def similarity(source: Array, target: Array) -> Array:
     Rotation, uniform scale and shift without reflection: Umeyama 1991, in closed form for the plane. Degenerate
     sources (all points equal) give the identity rotation at scale 0.
     """
-    source, target = source.astype(np.float64), np.broadcast_to(target.astype(np.float64), source.shape)
+    source = source.astype(np.float64)
+    target = np.broadcast_to(target.astype(np.float64), source.shape)
     source_mean = source.mean(axis=1)
     target_mean = target.mean(axis=1)
     x, y = np.moveaxis(source - source_mean[:, None], -1, 0)

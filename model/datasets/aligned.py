@@ -56,35 +56,35 @@ class AlignedFaces:
 
     def batch(self, count: int, rng: np.random.Generator) -> Batch:
         """`count` random faces, mirrored half the time, jittered and degraded."""
-        chosen = rng.choice(len(self.samples), count, p=self._chances)
+        indices = rng.choice(len(self.samples), count, p=self._chances)
         crops = []
-        for i in chosen:
+        for i in indices:
             matrix = np.vstack([self.matrices[i], (0, 0, 1)])
             matrix = jitter_matrix(self.size, rng, 4 * self.jitter, 0.04 * self.jitter, 0.02 * self.jitter) @ matrix
             if rng.random() < 0.5:
                 matrix = mirror_matrix(self.size) @ matrix
             crop = geometry.warp(self.photos[self.samples[i]], matrix[:2], self.size)
             crops.append(degrade(crop, rng, self.coarse) if self.jitter else crop)
-        return {"crops": _stack(crops)} | self._targets([self.samples[i] for i in chosen])
+        return {"crops": _stack(crops)} | self._targets([self.samples[i] for i in indices])
 
     def exact(self, indices: Sequence[int]) -> Batch:
         """The named samples' chips, unchanged: what validation sees."""
-        chosen = [self.samples[i] for i in indices]
+        samples = [self.samples[i] for i in indices]
         crops = [geometry.warp(self.photos[self.samples[i]], self.matrices[i], self.size) for i in indices]
-        return {"crops": _stack(crops)} | self._targets(chosen)
+        return {"crops": _stack(crops)} | self._targets(samples)
 
-    def _targets(self, chosen: Sequence[Sample]) -> Batch:
+    def _targets(self, samples: Sequence[Sample]) -> Batch:
         targets: Batch = {}
         for label in self.labels:
             if label == "subject":
-                numbers = [self.subjects.get(s.subject, -1) if s.subject else -1 for s in chosen]
+                numbers = [self.subjects.get(s.subject, -1) if s.subject else -1 for s in samples]
                 targets[label] = torch.tensor(numbers)
-                targets["person"] = torch.tensor([self._people[s.subject] if s.subject else -1 for s in chosen])
+                targets["person"] = torch.tensor([self._people[s.subject] if s.subject else -1 for s in samples])
             elif label == "embedding":
-                rows = [np.full(128, np.nan) if s.embedding is None else s.embedding for s in chosen]
+                rows = [np.full(128, np.nan) if s.embedding is None else s.embedding for s in samples]
                 targets[label] = torch.from_numpy(np.stack(rows)).float()
             else:
-                targets[label] = torch.tensor([getattr(s, label) for s in chosen])
+                targets[label] = torch.tensor([getattr(s, label) for s in samples])
         if "age_sigma" in targets:
             targets["age_sigma"] = targets["age_sigma"].nan_to_num(tasks.AGE_SIGMA)
         return targets

@@ -48,9 +48,9 @@ def listing(folder: Path, source: str) -> list[str]:
 
 def check(names: Iterable[str], folder: Path, source: str) -> None:
     """Raises FileNotFoundError naming the first photo that the labels have and the folder has not, and how many."""
-    wanted = list(dict.fromkeys(names))
-    there = set(listing(folder, source))
-    if missing := [name for name in wanted if name not in there]:
+    required = list(dict.fromkeys(names))
+    present = set(listing(folder, source))
+    if missing := [name for name in required if name not in present]:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise FileNotFoundError(f"data set {source}: {folder / missing[0]}{more} missing")
 

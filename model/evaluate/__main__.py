@@ -114,74 +114,76 @@ def _titles(modules: Mapping[str, ModuleType]) -> list[str]:
     return [f"  {name} {' ' * (10 - len(name))}{(m.__doc__ or '').splitlines()[0]}" for name, m in modules.items()]
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Runs the protocols named; 1 with a clear line when data or weights are missing."""
-    chosen = parser().parse_args(words)
-    if chosen.limit is not None and chosen.limit < 1:
+    arguments = parser().parse_args(argv)
+    if arguments.limit is not None and arguments.limit < 1:
         print("--limit must be at least 1", file=sys.stderr)
         return 2
     try:
-        where = (chosen.weights, chosen.device, chosen.dtype, chosen.proposals)
+        where = (arguments.weights, arguments.device, arguments.dtype, arguments.proposals)
         config = AnalyzerConfig(
-            *where, refine=not chosen.no_refine, medians=not chosen.no_medians, engine=chosen.engine
+            *where, refine=not arguments.no_refine, medians=not arguments.no_medians, engine=arguments.engine
         )
         analyzer = Analyzer(config)
-        run = Run(analyzer, chosen.data, chosen.limit, chosen.folds)
-        if "report" in chosen.protocol:
-            return write_report(run, chosen, sys.argv[1:] if words is None else words)
+        run = Run(analyzer, arguments.data, arguments.limit, arguments.folds)
+        if "report" in arguments.protocol:
+            return write_report(run, arguments, sys.argv[1:] if argv is None else argv)
         protocols = PROTOCOLS | MADE | IDENTITY | PAPER
-        names = [n for word in chosen.protocol for n in (PROTOCOLS if word == "all" else [word])]
+        names = [n for protocol in arguments.protocol for n in (PROTOCOLS if protocol == "all" else [protocol])]
         results = []
         for name in dict.fromkeys(names):
             results.append(protocols[name](run))
             print(results[-1].text(), end="\n\n", flush=True)
-            save(results, analyzer, chosen)
+            save(results, analyzer, arguments)
     except (FileNotFoundError, CheckpointError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(results_rows(results, [command(r.protocol, chosen) for r in results], today(), analyzer.digest))
+    print(results_rows(results, [command(r.protocol, arguments) for r in results], today(), analyzer.digest))
     return 0
 
 
-def write_report(run: Run, chosen: argparse.Namespace, words: Sequence[str]) -> int:
+def write_report(run: Run, arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Writes the page; 0 also where some data are missing, 1 when no protocol has any."""
-    outcomes = report.gather(run, PAPER | PROTOCOLS, lambda name: command(name, chosen))
+    outcomes = report.gather(run, PAPER | PROTOCOLS, lambda name: command(name, arguments))
     model = run.analyzer.digest
     info = run.analyzer.info
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(report.page(outcomes, model, info, today(), report.whole_command(words)), encoding="utf-8")
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(report.page(outcomes, model, info, today(), report.whole_command(argv)), encoding="utf-8")
     results = [outcome.result for outcome in outcomes.values() if outcome.result is not None]
     if results:
-        save(results, run.analyzer, chosen)
-    print(f"{chosen.out}: {len(results)} of {len(outcomes)} protocols measured")
+        save(results, run.analyzer, arguments)
+    print(f"{arguments.out}: {len(results)} of {len(outcomes)} protocols measured")
     return 0 if results else 1
 
 
-def command(protocol: str, chosen: argparse.Namespace) -> str:
+def command(protocol: str, arguments: argparse.Namespace) -> str:
     """How to get a protocol's figures again with the checkpoint that the digest names."""
     options = [
-        ("--folds", chosen.folds if protocol == "fddb" else None, None),
-        ("--limit", chosen.limit, None),
-        ("--device", chosen.device, "cpu"),
-        ("--dtype", chosen.dtype, "auto"),
-        ("--engine", chosen.engine, "auto"),
+        ("--folds", arguments.folds if protocol == "fddb" else None, None),
+        ("--limit", arguments.limit, None),
+        ("--device", arguments.device, "cpu"),
+        ("--dtype", arguments.dtype, "auto"),
+        ("--engine", arguments.engine, "auto"),
     ]
-    options.append(("--proposals", chosen.proposals, "dense"))
+    options.append(("--proposals", arguments.proposals, "dense"))
     changed = [f"{name} {value}" for name, value, default in options if value != default]
-    changed += [name for name, off in (("--no-refine", chosen.no_refine), ("--no-medians", chosen.no_medians)) if off]
+    changed += [
+        name for name, off in (("--no-refine", arguments.no_refine), ("--no-medians", arguments.no_medians)) if off
+    ]
     return " ".join(["python -m model.evaluate", protocol, *changed])
 
 
-def save(results: Sequence[Result], analyzer: Analyzer, chosen: argparse.Namespace) -> None:
+def save(results: Sequence[Result], analyzer: Analyzer, arguments: argparse.Namespace) -> None:
     """Writes the JSON file and the latest result's plots, as asked for: a run that is stopped keeps what it has."""
-    if chosen.json is not None:
-        parts = {r.protocol: {"command": command(r.protocol, chosen), **r.as_json()} for r in results}
-        whole = {"date": today(), "model": analyzer.digest, "info": analyzer.info, "results": parts}
-        chosen.json.parent.mkdir(parents=True, exist_ok=True)
-        chosen.json.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
-    if chosen.plots is not None:
-        for result in results if "report" in chosen.protocol else results[-1:]:
-            result.draw(chosen.plots)
+    if arguments.json is not None:
+        parts = {r.protocol: {"command": command(r.protocol, arguments), **r.as_json()} for r in results}
+        document = {"date": today(), "model": analyzer.digest, "info": analyzer.info, "results": parts}
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    if arguments.plots is not None:
+        for result in results if "report" in arguments.protocol else results[-1:]:
+            result.draw(arguments.plots)
 
 
 def today() -> str:

@@ -27,17 +27,17 @@ RATES = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
 
 def evaluate(run: Run) -> Result:
     """Raises FileNotFoundError without `celeba_wild`, ValueError for a checkpoint without calibration."""
-    known = comparison.of(read_checkpoint_file(run.analyzer.config.weights or SHIPPED))
-    if known.calibration is None:
+    identity = comparison.of(read_checkpoint_file(run.analyzer.config.weights or SHIPPED))
+    if identity.calibration is None:
         raise ValueError("the checkpoint has no calibration: join the part that model.tools.calibrate writes")
     photos = run.analyse(run.some(celeba.test_samples(run)), "celeba")
-    seen = [(photo, face) for photo in photos if (face := photo.main_face()) is not None]
-    vectors = known.vectors(np.stack([photo.faces.descriptor[face] for photo, face in seen]))
-    good = np.array([quality.assess(read_photo(p.sample.path), p.faces[[face]])[0].overall for p, face in seen])
-    people = [str(photo.sample.subject) for photo, _ in seen]
-    threshold = clustering_threshold(known.calibration)
-    others = {rate: clustering_threshold(known.calibration, rate) for rate in RATES}
-    return score(vectors, people, good, threshold, others)
+    faces = [(photo, face) for photo in photos if (face := photo.main_face()) is not None]
+    vectors = identity.vectors(np.stack([photo.faces.descriptor[face] for photo, face in faces]))
+    good = np.array([quality.assess(read_photo(p.sample.path), p.faces[[face]])[0].overall for p, face in faces])
+    people = [str(photo.sample.subject) for photo, _ in faces]
+    threshold = clustering_threshold(identity.calibration)
+    other_thresholds = {rate: clustering_threshold(identity.calibration, rate) for rate in RATES}
+    return score(vectors, people, good, threshold, other_thresholds)
 
 
 def score(
@@ -45,31 +45,34 @@ def score(
     people: Sequence[str],
     good: metrics.Floats,
     threshold: float,
-    others: dict[float, float],
+    other_thresholds: dict[float, float],
 ) -> Result:
     """Return the figures of vectors [N, D] of people [N] and quality [N], and a table of other thresholds."""
-    found = cluster_faces(vectors, range(len(vectors)), threshold, good)
-    precision, recall = b_cubed(found, people)
+    clustering = cluster_faces(vectors, range(len(vectors)), threshold, good)
+    precision, recall = b_cubed(clustering, people)
     figures = (
         Figure("b_cubed_precision", 100 * precision),
         Figure("b_cubed_recall", 100 * recall),
         Figure("b_cubed_f", 100 * harmonic_mean(precision, recall)),
-        Figure("clusters", len(found.clusters), ""),
+        Figure("clusters", len(clustering.clusters), ""),
         Figure("people", len(set(people)), ""),
-        Figure("left_out", len(found.left_out), "faces"),
+        Figure("left_out", len(clustering.left_out), "faces"),
         Figure("threshold", threshold, "similarity"),
     )
     rows = []
-    for rate, value in others.items():
+    for rate, value in other_thresholds.items():
         tried = b_cubed(cluster_faces(vectors, range(len(vectors)), value, good), people)
         rows.append((f"{rate:g}", value, 100 * tried[0], 100 * tried[1], 100 * harmonic_mean(*tried)))
     table = Table("By the threshold's false accept rate", ("rate", "threshold", "precision", "recall", "F"), rows)
     return Result("clusters", len(vectors), figures, (table,))
 
 
-def b_cubed(found: Clustering, people: Sequence[str]) -> tuple[float, float]:
+def b_cubed(clustering: Clustering, people: Sequence[str]) -> tuple[float, float]:
     """Return precision and recall, 0–1, of faces that show these people [N]."""
-    groups = [*(cluster.faces for cluster in found.clusters), *((face,) for face in (*found.single, *found.left_out))]
+    groups = [
+        *(cluster.faces for cluster in clustering.clusters),
+        *((face,) for face in (*clustering.single, *clustering.left_out)),
+    ]
     cluster = np.empty(len(people), np.int64)
     for number, faces in enumerate(groups):
         cluster[list(faces)] = number

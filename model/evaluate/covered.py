@@ -76,19 +76,21 @@ def evaluate(run: Run) -> Result:
         raise FileNotFoundError(f"no font {emoji.COLOUR}: apt-get install fonts-noto-color-emoji")
     samples = helen.test_samples(run)
     chosen = run.some([samples[i * len(samples) // COUNT] for i in range(min(COUNT, len(samples)))])
-    found = {name: found_faces(run, chosen, change) for name, change in CHANGES.items()}
+    found_by_change = {name: found_faces(run, chosen, change) for name, change in CHANGES.items()}
     photos = [emoji_photo(character) for character in emoji_characters()]
-    return score(found, [len(faces) > 0 for faces in run.analyzer.analyze(photos)])
+    return score(found_by_change, [len(faces) > 0 for faces in run.analyzer.analyze(photos)])
 
 
-def score(found: dict[str, list[bool]], emoji_taken: Sequence[bool]) -> Result:
+def score(found_by_change: dict[str, list[bool]], emoji_taken: Sequence[bool]) -> Result:
     """Count the faces found by change of the photo, and the emoji taken for faces."""
-    figures = [Figure(f"found_{name}", sum(faces), f"of {len(faces)}") for name, faces in found.items()]
+    figures = [Figure(f"found_{name}", sum(faces), f"of {len(faces)}") for name, faces in found_by_change.items()]
     figures.append(Figure("emoji_taken_for_faces", sum(emoji_taken), f"of {len(emoji_taken)}"))
-    rows = [(name, len(faces), sum(faces)) for name, faces in found.items()]
+    rows = [(name, len(faces), sum(faces)) for name, faces in found_by_change.items()]
     rows.append(("emoji", len(emoji_taken), sum(emoji_taken)))
     table = Table("By kind", ("photos", "number", "with a face found"), rows)
-    return Result("covered", max((len(faces) for faces in found.values()), default=0), tuple(figures), (table,))
+    return Result(
+        "covered", max((len(faces) for faces in found_by_change.values()), default=0), tuple(figures), (table,)
+    )
 
 
 def found_faces(run: Run, samples: Sequence[Sample], change: Callable[[Image, Array], Image]) -> list[bool]:

@@ -92,14 +92,14 @@ def calibration(scores: metrics.Floats, truth: metrics.Floats) -> tuple[tuple[me
     return (said, seen), float((weight * np.abs(said - seen)).sum()) if len(held) else float("nan")
 
 
-def _rows(found: Columns, column: str, edges: Sequence[float], unit: str, *measures: Measure) -> list[Row]:
+def _rows(columns: Columns, column: str, edges: Sequence[float], unit: str, *measures: Measure) -> list[Row]:
     rows: list[Row] = []
     for low, high in pairwise(edges):
-        inside = (found[column] >= low) & (found[column] < high)
+        inside = (columns[column] >= low) & (columns[column] < high)
         if inside.any():
-            part = {name: values[inside] for name, values in found.items()}
+            inside_columns = {name: values[inside] for name, values in columns.items()}
             name = f"{low:g}{unit} +" if high == edges[-1] else f"{low:g}–{high:g}{unit}"
-            rows.append((name, int(inside.sum()), *(measure(part) for measure in measures)))
+            rows.append((name, int(inside.sum()), *(measure(inside_columns) for measure in measures)))
     return rows
 
 

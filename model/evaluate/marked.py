@@ -27,9 +27,9 @@ def detect(run: Run, photos: Sequence[Photo], title: str) -> list[Found]:
     return [(a.faces.boxes, a.faces.scores) for a in analysed]
 
 
-def match(found: Found, photo: Photo, threshold: float = 0.5) -> metrics.Integers:
+def match(detections: Found, photo: Photo, threshold: float = 0.5) -> metrics.Integers:
     """Verdicts [N] on one photo's detections: 1 right, 0 wrong, IGNORED."""
-    boxes, scores = found
+    boxes, scores = detections
     verdicts = np.zeros(len(boxes), dtype=np.int64)
     if not len(photo.boxes) or not len(boxes):
         return verdicts
@@ -43,11 +43,11 @@ def match(found: Found, photo: Photo, threshold: float = 0.5) -> metrics.Integer
     return verdicts
 
 
-def score(found: Sequence[Found], photos: Sequence[Photo], name: str) -> tuple[list[Figure], Plot]:
+def score(detections: Sequence[Found], photos: Sequence[Photo], name: str) -> tuple[list[Figure], Plot]:
     """Average precision and the curve. Raises ValueError when no face counts."""
     faces = sum(int((~photo.difficult).sum()) for photo in photos)
-    verdicts = [match(f, p) for f, p in zip(found, photos, strict=True)]
-    scores = np.concatenate([np.zeros(0), *(scores for _, scores in found)])
+    verdicts = [match(f, p) for f, p in zip(detections, photos, strict=True)]
+    scores = np.concatenate([np.zeros(0), *(scores for _, scores in detections)])
     curve = metrics.precision_recall(scores, np.concatenate([np.zeros(0, np.int64), *verdicts]), faces)
     recall = float(curve.recall[-1]) if len(curve.recall) else 0.0
     figures = [

@@ -80,11 +80,11 @@ def fold_accuracies(scores: Floats, genuine: Flags, folds: Integers) -> tuple[Fl
     return np.array([r.mean() for r in right]), thresholds
 
 
-def all_pairs(descriptors: Floats, subjects: Integers, found: Flags) -> tuple[Floats, Flags]:
+def all_pairs(descriptors: Floats, subjects: Integers, has_face: Flags) -> tuple[Floats, Flags]:
     """Scores and genuine flags of all N(N−1)/2 pairs of unit descriptors [N, D]; −1 where a face was not found [N]."""
     first, second = np.triu_indices(len(descriptors), k=1)
     scores = (descriptors @ descriptors.T)[first, second]
-    scores = np.where(found[first] & found[second], scores, -1.0)
+    scores = np.where(has_face[first] & has_face[second], scores, -1.0)
     return scores, subjects[first] == subjects[second]
 
 

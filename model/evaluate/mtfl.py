@@ -29,13 +29,13 @@ def evaluate(run: Run) -> Result:
 
 def score(photos: Sequence[Analysed]) -> Result:
     """The protocol on what was found."""
-    chosen = [photo.marked_face() for photo in photos]
+    faces = [photo.marked_face() for photo in photos]
     figures = []
     for figure, name in (("smile_accuracy", "smile"), ("gender_accuracy", "female")):
         right = [
             face is not None and (float(getattr(photo.faces, name)[face]) > 0.5) == (getattr(photo.sample, name) == 1)
-            for photo, face in zip(photos, chosen, strict=True)
+            for photo, face in zip(photos, faces, strict=True)
         ]
         figures.append(Figure(figure, 100 * float(np.mean(right))))
-    missed = sum(face is None for face in chosen)
+    missed = sum(face is None for face in faces)
     return Result("mtfl", len(photos), (*figures, Figure("faces_missed", missed, "faces")))

@@ -37,30 +37,30 @@ def young_photos(table: Path) -> set[str]:
 
 def score(photos: Sequence[Analysed], young: set[str]) -> Result:
     """The protocol on what was found, with the names of the photos labelled 'Young'."""
-    seen = [(photo, face) for photo in photos if (face := photo.main_face()) is not None]
-    descriptors = np.stack([photo.faces.descriptor[face] for photo, face in seen]).astype(np.float64)
-    subjects = np.array([str(photo.sample.subject) for photo, _ in seen])
-    first, second = np.triu_indices(len(seen), 1)
+    faces = [(photo, face) for photo in photos if (face := photo.main_face()) is not None]
+    descriptors = np.stack([photo.faces.descriptor[face] for photo, face in faces]).astype(np.float64)
+    subjects = np.array([str(photo.sample.subject) for photo, _ in faces])
+    first, second = np.triu_indices(len(faces), 1)
     scores = (descriptors @ descriptors.T)[first, second]
     same = subjects[first] == subjects[second]
     strangers = np.sort(scores[~same])
     threshold = strangers[len(strangers) - 1 - int(FAR * len(strangers))]
-    rows = [_row(name, chosen, scores > threshold, same, (first, second)) for name, chosen in _groups(seen, young)]
+    rows = [_row(name, in_group, scores > threshold, same, (first, second)) for name, in_group in _groups(faces, young)]
     table = Table("CelebA test people by group", ("group", "photos", "mates", "TAR %", "FAR ‰"), rows)
     figures = (
         Figure("tar_at_far_0.001", 100 * float((scores[same] > threshold).mean())),
         Figure("threshold", float(threshold), "cosine"),
     )
-    return Result("people", len(seen), figures, (table,))
+    return Result("people", len(faces), figures, (table,))
 
 
-def _groups(seen: Sequence[tuple[Analysed, int]], young: set[str]) -> list[tuple[str, metrics.Flags]]:
-    female = np.array([photo.sample.female == 1 for photo, _ in seen])
-    is_young = np.array([photo.sample.name in young for photo, _ in seen])
-    yaw = np.array([abs(float(photo.faces.pose[face, 2])) for photo, face in seen])
-    boxes = np.stack([photo.faces.boxes[face] for photo, face in seen])
+def _groups(faces: Sequence[tuple[Analysed, int]], young: set[str]) -> list[tuple[str, metrics.Flags]]:
+    female = np.array([photo.sample.female == 1 for photo, _ in faces])
+    is_young = np.array([photo.sample.name in young for photo, _ in faces])
+    yaw = np.array([abs(float(photo.faces.pose[face, 2])) for photo, face in faces])
+    boxes = np.stack([photo.faces.boxes[face] for photo, face in faces])
     side = (boxes[:, 2:] - boxes[:, :2]).min(axis=1)
-    groups = [("all", np.ones(len(seen), bool)), ("female", female), ("male", ~female)]
+    groups = [("all", np.ones(len(faces), bool)), ("female", female), ("male", ~female)]
     groups += [("labelled young", is_young), ("not labelled young", ~is_young)]
     for title, values, edges, unit in (("yaw", yaw, YAW, "°"), ("face", side, SIDE, " px")):
         for low, high in edges:
@@ -71,13 +71,13 @@ def _groups(seen: Sequence[tuple[Analysed, int]], young: set[str]) -> list[tuple
 
 def _row(
     name: str,
-    chosen: metrics.Flags,
+    in_group: metrics.Flags,
     accepted: metrics.Flags,
     same: metrics.Flags,
     pairs: tuple[metrics.Integers, metrics.Integers],
 ) -> Row:
-    inside = chosen[pairs[0]] & chosen[pairs[1]]
+    inside = in_group[pairs[0]] & in_group[pairs[1]]
     mates = inside & same
     strangers = inside & ~same
     tar, far = (float(accepted[part].mean()) if part.any() else float("nan") for part in (mates, strangers))
-    return name, int(chosen.sum()), int(mates.sum()), 100 * tar, 1000 * far
+    return name, int(in_group.sum()), int(mates.sum()), 100 * tar, 1000 * far

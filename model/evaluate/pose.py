@@ -39,10 +39,10 @@ def evaluate(run: Run) -> Result:
 def score(photos: Sequence[Analysed], classed: Sequence[Analysed]) -> Result:
     """The protocol on photos with labelled pose and on photos with a pose class (sample.group)."""
     labelled = [p for p in photos if p.sample.pose is not None and np.isfinite(p.sample.pose).all()]
-    chosen = [p.marked_face() for p in labelled]
+    faces = [p.marked_face() for p in labelled]
     truth = np.array([p.sample.pose for p in labelled]).reshape(-1, 3)
     pose = np.array(
-        [np.full(3, np.nan) if f is None else p.faces.pose[f] for p, f in zip(labelled, chosen, strict=True)]
+        [np.full(3, np.nan) if f is None else p.faces.pose[f] for p, f in zip(labelled, faces, strict=True)]
     ).reshape(-1, 3)
     error = np.abs(metrics.angle_difference(pose, truth))
     detected: metrics.Flags = np.asarray(np.isfinite(error).all(axis=1))

@@ -38,19 +38,19 @@ def evaluate(run: Run) -> Result:
 
 def score(photos: Sequence[Analysed]) -> Result:
     """The protocol on what was found."""
-    chosen = [_found(photo) for photo in photos]
+    faces = [_found(photo) for photo in photos]
     yaws = np.array([np.asarray(photo.sample.pose)[2] for photo in photos])
     errors = np.full(len(photos), np.nan)
     turned = np.full(len(photos), np.nan)
-    for i, (photo, face) in enumerate(zip(photos, chosen, strict=True)):
+    for i, (photo, face) in enumerate(zip(photos, faces, strict=True)):
         box = reference_box(photo.sample)
         if face is None or box is None:
             continue
-        seen = np.asarray(photo.sample.visibility) > 0.5
+        is_visible = np.asarray(photo.sample.visibility) > 0.5
         points = np.asarray(photo.sample.landmarks)[None]
-        errors[i] = metrics.normalised_mean_error(photo.faces.landmarks[face][None], points, seen, box)[0]
+        errors[i] = metrics.normalised_mean_error(photo.faces.landmarks[face][None], points, is_visible, box)[0]
         turned[i] = abs(metrics.angle_difference(photo.faces.pose[face][2], yaws[i]))
-    detected: metrics.Flags = np.array([face is not None for face in chosen], dtype=bool)
+    detected: metrics.Flags = np.array([face is not None for face in faces], dtype=bool)
     figures = (
         Figure("found", 100 * float(detected.mean())),
         Figure("faces_missed", int((~detected).sum()), "faces"),

@@ -62,14 +62,14 @@ def answers(analyzer: Analyzer, samples: Sequence[Sample], title: str) -> list[A
         if sample.box is None:
             raise ValueError(f"{sample.name}: no box is marked")
         together.setdefault(str(sample.path), []).append(index)
-    found: list[Answer | None] = [None] * len(samples)
+    results: list[Answer | None] = [None] * len(samples)
     for indices in tqdm(together.values(), title, unit="photo", disable=None, leave=False):
         photo = read_photo(samples[indices[0]].path)
         proposals = analyzer.propose(photo).boxes
         boxes = np.stack([np.asarray(samples[i].box, np.float32) for i in indices])
         for index, answer in zip(indices, of_boxes(analyzer, photo, proposals, boxes), strict=True):
-            found[index] = answer
-    return found
+            results[index] = answer
+    return results
 
 
 def of_boxes(analyzer: Analyzer, photo: Image, proposals: Array, boxes: Array) -> list[Answer | None]:

@@ -58,7 +58,7 @@ def gather(
     return outcomes
 
 
-def page(outcomes: Mapping[str, Outcome], model: str, info: Mapping[str, object], date: str, words: str) -> str:
+def page(outcomes: Mapping[str, Outcome], model: str, info: Mapping[str, object], date: str, command: str) -> str:
     """Return the report as one HTML page."""
     settings = ", ".join(f"{key} {value}" for key, value in info.items() if key != "tasks")
     measured = sum(outcome.result is not None for outcome in outcomes.values())
@@ -69,7 +69,7 @@ def page(outcomes: Mapping[str, Outcome], model: str, info: Mapping[str, object]
         f"<title>Evaluation {html.escape(model[:12])}</title><style>{_STYLE}</style></head><body>",
         "<h1>Evaluation beside the paper</h1>",
         f"<p>Checkpoint <code>{html.escape(model)}</code><br>{html.escape(settings)}<br>{html.escape(date)}, "
-        f"{measured} of {len(outcomes)} protocols measured</p><p><code>{html.escape(words)}</code></p>",
+        f"{measured} of {len(outcomes)} protocols measured</p><p><code>{html.escape(command)}</code></p>",
         '<p class="note">Paper: Ranjan et al. 2016, An All-In-One Convolutional Neural Network for Face Analysis; '
         "(…) is the standard deviation over splits. Others: the best other figure in the paper's own tables, "
         "in the last table as their authors publish it.</p>",
@@ -129,6 +129,6 @@ def _commands(outcomes: Mapping[str, Outcome]) -> str:
     return f"<h2>Protocols</h2><table>{heads}{''.join(rows)}</table>"
 
 
-def whole_command(words: Sequence[str]) -> str:
+def whole_command(argv: Sequence[str]) -> str:
     """The command line that made the page."""
-    return " ".join(["python -m model.evaluate", *map(shlex.quote, words)])
+    return " ".join(["python -m model.evaluate", *map(shlex.quote, argv)])

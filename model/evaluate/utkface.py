@@ -34,10 +34,10 @@ def evaluate(run: Run) -> Result:
 
 def score(photos: Sequence[Analysed], mean_age: float) -> Result:
     """The protocol on what was found; mean_age is the guess for a photo without a face."""
-    chosen = [photo.main_face() for photo in photos]
-    detected = np.array([face is not None for face in chosen])
-    age = np.array([mean_age if f is None else float(p.faces.age[f]) for p, f in zip(photos, chosen, strict=True)])
-    female = np.array([np.nan if f is None else float(p.faces.female[f]) for p, f in zip(photos, chosen, strict=True)])
+    faces = [photo.main_face() for photo in photos]
+    detected = np.array([face is not None for face in faces])
+    age = np.array([mean_age if f is None else float(p.faces.age[f]) for p, f in zip(photos, faces, strict=True)])
+    female = np.array([np.nan if f is None else float(p.faces.female[f]) for p, f in zip(photos, faces, strict=True)])
     true_age = np.array([p.sample.age for p in photos])
     true_female = np.array([p.sample.female for p in photos])
     error = np.abs(age - true_age)

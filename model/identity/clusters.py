@@ -120,8 +120,9 @@ def _join_good_faces(units: Floats, photos: Integers, rows: Integers, threshold:
     A joined cluster is never more similar to a third than its more similar part was, also where −∞ forbids a join, so
     the result is that of always joining the best pair. A cluster whose best partner is below the threshold is final.
     """
-    chosen = units[rows]
-    similarity = chosen @ chosen.T  # of one array with itself: exactly symmetric, without which chains may not end
+    good_units = units[rows]
+    # The product of one array with itself is exactly symmetric; without that, chains may not end.
+    similarity = good_units @ good_units.T
     for number in np.unique(photos[rows]):
         together = np.flatnonzero(photos[rows] == number)
         similarity[np.ix_(together, together)] = -np.inf
@@ -138,7 +139,8 @@ def _join_good_faces(units: Floats, photos: Integers, rows: Integers, threshold:
             nearest = before  # of equal ones the one before, so that chains end
         if not similarity[last, nearest] >= threshold:
             final.append(members.pop(last))
-            similarity[last], similarity[:, last] = -np.inf, -np.inf
+            similarity[last] = -np.inf
+            similarity[:, last] = -np.inf
             chain.pop()
         elif nearest == before:
             del chain[-2:]
@@ -148,16 +150,16 @@ def _join_good_faces(units: Floats, photos: Integers, rows: Integers, threshold:
     return final
 
 
-def _merge(similarity: Floats, members: dict[int, list[int]], kept: int, gone: int) -> None:
-    """Join cluster `gone` to `kept`: its similarity to others is the mean over the faces, or −∞ where either's is."""
-    sizes = len(members[kept]), len(members[gone])
-    row = (similarity[kept] * sizes[0] + similarity[gone] * sizes[1]) / sum(sizes)
-    row[[kept, gone]] = -np.inf
-    similarity[kept] = row
-    similarity[:, kept] = row
-    similarity[gone] = -np.inf
-    similarity[:, gone] = -np.inf
-    members[kept] += members.pop(gone)
+def _merge(similarity: Floats, members: dict[int, list[int]], target: int, source: int) -> None:
+    """Join cluster `source` to `target`. Its similarity to others is the mean over faces, or −∞ where either's is."""
+    sizes = len(members[target]), len(members[source])
+    row = (similarity[target] * sizes[0] + similarity[source] * sizes[1]) / sum(sizes)
+    row[[target, source]] = -np.inf
+    similarity[target] = row
+    similarity[:, target] = row
+    similarity[source] = -np.inf
+    similarity[:, source] = -np.inf
+    members[target] += members.pop(source)
 
 
 def _join_poor_faces(

@@ -47,22 +47,24 @@ def of(loaded: Source, calibration: Path | None = None) -> Identity:
     projection = LearnedProjection.of(loaded)
     score = "tpe" if projection else "cosine"
     if calibration is not None:
-        found: Calibration | None = read_calibration(calibration, loaded.digest)
+        loaded_calibration: Calibration | None = read_calibration(calibration, loaded.digest)
     else:
         stored = loaded.config.get("calibration")
-        found = Calibration.from_dict(stored) if stored else None
-    if found is not None and found.score != score:
-        raise ValueError(f"the calibration is for the score {found.score!r}, the checkpoint's is {score!r}")
+        loaded_calibration = Calibration.from_dict(stored) if stored else None
+    if loaded_calibration is not None and loaded_calibration.score != score:
+        raise ValueError(
+            f"the calibration is for the score {loaded_calibration.score!r}, the checkpoint's is {score!r}"
+        )
     dimension = len(projection.weight) if projection else 512
-    return Identity(projection, found, dimension)
+    return Identity(projection, loaded_calibration, dimension)
 
 
 def read_calibration(path: Path, digest: str) -> Calibration:
     """What write_calibration wrote. Raises FileNotFoundError, ValueError for anything else or another model's."""
     try:
-        found = json.loads(path.read_text())
-        model = found["model"]
-        calibration = found["calibration"]
+        document = json.loads(path.read_text())
+        model = document["model"]
+        calibration = document["calibration"]
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no calibration at {path}") from error
     except (KeyError, TypeError, ValueError) as error:

@@ -120,13 +120,13 @@ def _agreeing(means: Floats, floor: float) -> NDArray[np.bool_]:
     units, group = np.unique(means, axis=0, return_inverse=True)
     lengths = np.linalg.norm(units, axis=1, keepdims=True)
     units = units / np.where(lengths > 0, lengths, 1)
-    kept = np.ones(len(units), bool)
-    while kept.sum() > 2:
-        others = units[kept].sum(axis=0) - units[kept]
+    is_kept = np.ones(len(units), bool)
+    while is_kept.sum() > 2:
+        others = units[is_kept].sum(axis=0) - units[is_kept]
         lengths = np.linalg.norm(others, axis=1)
-        similarity = (others * units[kept]).sum(axis=1) / np.where(lengths > 0, lengths, 1)
+        similarity = (others * units[is_kept]).sum(axis=1) / np.where(lengths > 0, lengths, 1)
         worst = int(similarity.argmin())
         if similarity[worst] >= floor:
             break
-        kept[np.flatnonzero(kept)[worst]] = False
-    return np.asarray(kept[group.reshape(-1)])
+        is_kept[np.flatnonzero(is_kept)[worst]] = False
+    return np.asarray(is_kept[group.reshape(-1)])

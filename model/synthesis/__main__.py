@@ -210,29 +210,33 @@ def main() -> None:
     )
     parser.add_argument("--limit", type=int, help="a quick look: only so many photos of each part")
     parser.add_argument("--workers", type=int, default=2)
-    chosen = parser.parse_args()
-    faces = read_faces(chosen.meshes)
-    tasks = plan(faces, chosen.out, chosen.more, np.random.default_rng(0))
-    tasks = [replace(task, patchiest=chosen.patchiest) for task in tasks]
-    made: list[tuple[Task, dict[str, Array]]] = []
-    with ProcessPoolExecutor(chosen.workers) as pool:
+    arguments = parser.parse_args()
+    faces = read_faces(arguments.meshes)
+    tasks = plan(faces, arguments.out, arguments.more, np.random.default_rng(0))
+    tasks = [replace(task, patchiest=arguments.patchiest) for task in tasks]
+    results: list[tuple[Task, dict[str, Array]]] = []
+    with ProcessPoolExecutor(arguments.workers) as pool:
         splits: tuple[Split, ...] = ("test", "val", "train")
         for split in splits:
-            part = [t for t in tasks if t.sample.split == split]
+            split_tasks = [t for t in tasks if t.sample.split == split]
             if split == "test":
-                part = choose_test(part, [f[0] for f in faces], np.random.default_rng(1))
-            part = part[: chosen.limit]
-            rows = zip(part, tqdm(pool.map(make, part, chunksize=8), split, len(part), mininterval=10.0), strict=True)
-            kept = 0
+                split_tasks = choose_test(split_tasks, [f[0] for f in faces], np.random.default_rng(1))
+            split_tasks = split_tasks[: arguments.limit]
+            rows = zip(
+                split_tasks,
+                tqdm(pool.map(make, split_tasks, chunksize=8), split, len(split_tasks), mininterval=10.0),
+                strict=True,
+            )
+            saved = 0
             for task, row in rows:
-                if row is not None and split == "test" and kept == TEST_COUNT:
+                if row is not None and split == "test" and saved == TEST_COUNT:
                     task.path.unlink()
                 elif row is not None:
-                    made.append((task, row))
-                    kept += 1
-                    if kept % SAVED_EVERY == 0:
-                        write_labels(chosen.out, made)
-        write_labels(chosen.out, made)
+                    results.append((task, row))
+                    saved += 1
+                    if saved % SAVED_EVERY == 0:
+                        write_labels(arguments.out, results)
+        write_labels(arguments.out, results)
 
 
 if __name__ == "__main__":

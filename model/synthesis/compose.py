@@ -93,7 +93,8 @@ def _room(photo: Image, head: heads.Head, vertices: Array) -> tuple[int, int, in
     """Return by how many pixels the photo must grow for the turned head: left, top, right, bottom."""
     height, width = photo.shape[:2]
     margin = 0.2 * head.width
-    low, high = vertices[:, :2].min(axis=0) - margin, vertices[:, :2].max(axis=0) + margin
+    low = vertices[:, :2].min(axis=0) - margin
+    high = vertices[:, :2].max(axis=0) + margin
     left, top = np.ceil(np.maximum(-low, 0)).astype(int)
     right, bottom = np.ceil(np.maximum(high - (width, height), 0)).astype(int)
     # The head's lower end is no loss: a photo that ends at the chin may go on to do so.

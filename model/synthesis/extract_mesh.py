@@ -79,10 +79,10 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True, help="folder that the label file's names start from")
     parser.add_argument("--labels", type=Path, required=True, help="the set's machine labels, mesh_<set>.npz")
     parser.add_argument("--out", type=Path, required=True)
-    chosen = parser.parse_args()
-    arrays = extract(chosen.photos.expanduser(), chosen.labels)
-    chosen.out.expanduser().parent.mkdir(parents=True, exist_ok=True)
-    np.savez(chosen.out.expanduser(), **arrays)  # type: ignore[arg-type]
+    arguments = parser.parse_args()
+    arrays = extract(arguments.photos.expanduser(), arguments.labels)
+    arguments.out.expanduser().parent.mkdir(parents=True, exist_ok=True)
+    np.savez(arguments.out.expanduser(), **arrays)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

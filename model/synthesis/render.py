@@ -26,7 +26,8 @@ def rasterise(
     low = np.floor(corners[..., :2].min(axis=1) - 0.5).astype(int).clip(0)
     high = np.ceil(corners[..., :2].max(axis=1) + 0.5).astype(int)
     high = np.minimum(high, (width, height))
-    first, second = corners[:, 1, :2] - corners[:, 0, :2], corners[:, 2, :2] - corners[:, 0, :2]
+    first = corners[:, 1, :2] - corners[:, 0, :2]
+    second = corners[:, 2, :2] - corners[:, 0, :2]
     areas = first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
     for t in np.flatnonzero((np.abs(areas) > 1e-6) & (high > low).all(axis=1)):
         (x0, y0), (x1, y1) = low[t], high[t]

@@ -82,11 +82,14 @@ def describe_people(analyzer: Analyzer, photos: Sequence[tuple[int, Path]]) -> F
     return Folder(np.array(rows, np.float32), np.array(numbers, np.int64), faceless, broken)
 
 
-def summary(found: Calibration, checked: tuple[Vectors, NDArray[np.int64]] | None = None) -> str:
+def summary(calibration: Calibration, checked: tuple[Vectors, NDArray[np.int64]] | None = None) -> str:
     """A table of the thresholds; with vectors of other people, what they measure there."""
-    lines = [f"{found.score}: {found.people} people, {found.photos} photos, {found.impostor_pairs:,} impostor pairs"]
+    lines = [
+        f"{calibration.score}: {calibration.people} people, {calibration.photos} photos, "
+        f"{calibration.impostor_pairs:,} impostor pairs"
+    ]
     pairs = all_pairs(*checked, keep=1.0) if checked else None
-    for threshold in found.thresholds:
+    for threshold in calibration.thresholds:
         t = threshold
         line = f"FAR {t.far:7g}: {t.value:.4f} [{t.low:.4f}, {t.high:.4f}], TAR {100 * t.tar:.1f} %"
         if pairs is not None:
@@ -95,11 +98,11 @@ def summary(found: Calibration, checked: tuple[Vectors, NDArray[np.int64]] | Non
             line += f"; on {len(pairs.photos)} other people FAR {far:.2g}, TAR {100 * tar:.1f} %"
         lines.append(line)
     sizes = (1, 100, 10_000, 1_000_000)
-    lines.append("1:N " + ", ".join(f"{n:,}: {found.identification_threshold(n):.3f}" for n in sizes))
+    lines.append("1:N " + ", ".join(f"{n:,}: {calibration.identification_threshold(n):.3f}" for n in sizes))
     return "\n".join(lines)
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Command line; 1 with a clear line when data or weights are missing."""
     parser = argparse.ArgumentParser(prog="python -m model.tools.calibrate", description=__doc__)
     parser.add_argument("--weights", type=Path, default=checkpoint.SHIPPED)
@@ -110,43 +113,45 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--engine", default="auto", choices=list(ENGINES), help="for --photos (default: as the service)"
     )
-    chosen = parser.parse_args(words)
+    arguments = parser.parse_args(argv)
     try:
-        _calibrate(chosen)
+        _calibrate(arguments)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
 
 
-def _calibrate(chosen: argparse.Namespace) -> None:
-    loaded = checkpoint.load(chosen.weights)
+def _calibrate(arguments: argparse.Namespace) -> None:
+    loaded = checkpoint.load(arguments.weights)
     compared = identity.of(dataclasses.replace(loaded, config={}))
     checked = None
-    if chosen.photos:
-        photos = photos_of_people(chosen.photos)
-        own = describe_people(Analyzer(AnalyzerConfig(chosen.weights, chosen.device, engine=chosen.engine)), photos)
-        for words, paths in (("no face", own.faceless), ("cannot be read", own.broken)):
+    if arguments.photos:
+        photos = photos_of_people(arguments.photos)
+        described = describe_people(
+            Analyzer(AnalyzerConfig(arguments.weights, arguments.device, engine=arguments.engine)), photos
+        )
+        for problem, paths in (("no face", described.faceless), ("cannot be read", described.broken)):
             for path in paths:
-                sys.stderr.write(f"{words}: {path}\n")
-        descriptors = own.descriptors
-        subjects = own.subjects
+                sys.stderr.write(f"{problem}: {path}\n")
+        descriptors = described.descriptors
+        subjects = described.subjects
     else:
-        people = celeba_people(loaded, chosen.device)
+        people = celeba_people(loaded, arguments.device)
         val = people.of("val")
         test = people.of("test")
         descriptors = val.descriptors
         subjects = val.subjects
         checked = compared.vectors(test.descriptors), test.subjects
-    found = calibrate(compared.vectors(descriptors), subjects, compared.score)
-    sys.stdout.write(summary(found, checked) + "\n")
-    if chosen.json:
-        identity.write_calibration(chosen.json, loaded.digest, found)
-    if chosen.out:
-        config = {"calibration": found.as_dict()}
-        if not chosen.photos:
-            config[CONFIG_KEY] = _fit_age_ranges(chosen.weights, chosen.device).as_dict()
-        checkpoint.save(chosen.out, {}, config)
+    calibration = calibrate(compared.vectors(descriptors), subjects, compared.score)
+    sys.stdout.write(summary(calibration, checked) + "\n")
+    if arguments.json:
+        identity.write_calibration(arguments.json, loaded.digest, calibration)
+    if arguments.out:
+        config = {"calibration": calibration.as_dict()}
+        if not arguments.photos:
+            config[CONFIG_KEY] = _fit_age_ranges(arguments.weights, arguments.device).as_dict()
+        checkpoint.save(arguments.out, {}, config)
 
 
 def _fit_age_ranges(weights: Path, device: str) -> AgeRanges:

@@ -52,7 +52,7 @@ def main() -> None:
     """Reads the command line and draws both parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=cache_dir() / "data" / backgrounds.EMOJI)
-    chosen = parser.parse_args()
+    arguments = parser.parse_args()
     for path in (COLOUR, OUTLINE):
         if not path.is_file():
             parser.error(f"no font {path}: apt-get install fonts-noto-color-emoji fonts-symbola")
@@ -61,10 +61,10 @@ def main() -> None:
         rng = np.random.default_rng(sorted(COUNTS).index(split))
         photos = [s for s in empty if s.split == split]
         characters = glyphs(split)
-        (chosen.out / split).mkdir(parents=True, exist_ok=True)
+        (arguments.out / split).mkdir(parents=True, exist_ok=True)
         for i in range(count):
             picture = draw(characters, photos, rng)
-            path = chosen.out / split / f"{i:03d}.webp"
+            path = arguments.out / split / f"{i:03d}.webp"
             if not cv2.imwrite(str(path), picture[:, :, ::-1], [cv2.IMWRITE_WEBP_QUALITY, 95]):
                 raise OSError(f"{path} cannot be written")
 

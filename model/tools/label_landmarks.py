@@ -54,7 +54,7 @@ def face_of(analysed: Analysed) -> int | None:
     return int(overlap.argmax()) if len(overlap) and overlap.max() >= FOUND_IOU else None
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Command line; 1 with a clear line when data or weights are missing."""
     readers = READERS | {"fgnet": fgnet.read}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -62,13 +62,13 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of the archives, DIR/<set>/")
     parser.add_argument("--weights", type=Path, help="checkpoint (default: the shipped one)")
     parser.add_argument("--device", default="cpu")
-    chosen = parser.parse_args(words)
+    arguments = parser.parse_args(argv)
     try:
-        run = Run(Analyzer(AnalyzerConfig(chosen.weights, chosen.device)), chosen.data)
-        for name in chosen.sets:
+        run = Run(Analyzer(AnalyzerConfig(arguments.weights, arguments.device)), arguments.data)
+        for name in arguments.sets:
             root = run.root(name)
-            found, total = mark(run, readers[name](root), root)
-            sys.stdout.write(f"{root}: faces found for {found} of {total} samples\n")
+            labelled, total = mark(run, readers[name](root), root)
+            sys.stdout.write(f"{root}: faces found for {labelled} of {total} samples\n")
     except (FileNotFoundError, CheckpointError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

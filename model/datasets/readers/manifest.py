@@ -51,15 +51,15 @@ def read(root: Path) -> list[Sample]:
             )
         table = list(reader)
     samples = []
-    seen = dict[str, int]()
+    counts = dict[str, int]()
     for number, row in enumerate(table, start=2):
         values = {key: (value or "").strip() for key, value in row.items() if key in COLUMNS}
         try:
             sample = _sample(root, values)
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from error
-        seen[sample.name] = seen.get(sample.name, 0) + 1
-        name = sample.name if seen[sample.name] == 1 else f"{sample.name}#{seen[sample.name] - 1}"
+        counts[sample.name] = counts.get(sample.name, 0) + 1
+        name = sample.name if counts[sample.name] == 1 else f"{sample.name}#{counts[sample.name] - 1}"
         samples.append(Sample(**{**sample.__dict__, "name": name}))
     return with_marks(samples, root)
 

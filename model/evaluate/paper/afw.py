@@ -39,13 +39,13 @@ def evaluate(run: Run) -> Result:
 
 
 def score(
-    found: Sequence[marked.Found],
+    detections: Sequence[marked.Found],
     photos: Sequence[Photo],
     answers: Sequence[regions.Answer | None],
     faces: Sequence[Sample],
 ) -> Result:
     """The protocol on the boxes found in the photos and the answers for the marked faces."""
-    figures, curve = marked.score(found, photos, "AFW")
+    figures, curve = marked.score(detections, photos, "AFW")
     errors = landmark_errors(answers, faces)
     errors = errors[~np.isnan(errors)]
     off = yaw_errors(answers, faces)

@@ -30,17 +30,17 @@ def evaluate(run: Run) -> Result:
 
 def score(photos: Sequence[Analysed]) -> Result:
     """The protocol on what was found. Raises ValueError for photos of one person only."""
-    chosen = [photo.main_face() for photo in photos]
-    detected = np.array([face is not None for face in chosen])
+    faces = [photo.main_face() for photo in photos]
+    detected = np.array([face is not None for face in faces])
     truth = np.array([p.sample.age for p in photos])
     people = np.array([str(p.sample.subject) for p in photos])
     if len(np.unique(people)) < 2:
         raise ValueError("leaving one person out needs two people")
-    plain = np.array([np.nan if f is None else float(p.faces.age[f]) for p, f in zip(photos, chosen, strict=True)])
+    plain = np.array([np.nan if f is None else float(p.faces.age[f]) for p, f in zip(photos, faces, strict=True)])
     features = np.stack(
         [
             np.zeros(513) if f is None else np.append(p.faces.descriptor[f], float(p.faces.age[f]))
-            for p, f in zip(photos, chosen, strict=True)
+            for p, f in zip(photos, faces, strict=True)
         ]
     )
     learnt = leave_one_out(features, truth, people, detected)

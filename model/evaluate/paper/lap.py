@@ -34,12 +34,12 @@ def error(predicted: metrics.Floats, mean: metrics.Floats, deviation: metrics.Fl
 
 def score(photos: Sequence[Analysed], mean_age: float) -> Result:
     """The protocol on what was found; mean_age is the guess for a photo without a face."""
-    chosen = [photo.main_face() for photo in photos]
-    age = np.array([mean_age if f is None else float(p.faces.age[f]) for p, f in zip(photos, chosen, strict=True)])
+    faces = [photo.main_face() for photo in photos]
+    age = np.array([mean_age if f is None else float(p.faces.age[f]) for p, f in zip(photos, faces, strict=True)])
     mean, deviation = (np.array([getattr(p.sample, n) for p in photos]) for n in ("age", "age_sigma"))
     figures = (
         Figure("error", float(error(age, mean, deviation).mean()), ""),
         Figure("age_mae", float(np.abs(age - mean).mean()), "years"),
-        Figure("photos_without_face", sum(face is None for face in chosen), "photos"),
+        Figure("photos_without_face", sum(face is None for face in faces), "photos"),
     )
     return Result("lap", len(photos), figures)

@@ -22,7 +22,7 @@ def evaluate(run: Run) -> Result:
     return score(marked.detect(run, photos, "pascal"), photos)
 
 
-def score(found: Sequence[marked.Found], photos: Sequence[Photo]) -> Result:
+def score(detections: Sequence[marked.Found], photos: Sequence[Photo]) -> Result:
     """The protocol on the boxes and scores found in each photo."""
-    figures, plot = marked.score(found, photos, "PASCAL faces")
+    figures, plot = marked.score(detections, photos, "PASCAL faces")
     return Result("pascal", len(photos), tuple(figures), plots=(plot,))
