@@ -31,7 +31,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     except ServiceError as error:
         raise CommandError(error.detail) from error
-    complain(f"{size:,} bytes written, without the master key: keep a copy of that somewhere else")
+    complain(f"{size:,} bytes written; the master key is not in them: keep a copy of it somewhere else")
     return 0
 
 
