@@ -36,7 +36,7 @@ EOI = b"\xff\xd9"
 NO_END_MARK = "Premature end of JPEG file"
 HARMLESS = re.compile("extraneous bytes|Inconsistent progression|Unknown Adobe|JFIF|Invalid SOS|end of data marker")
 """Warnings of libjpeg after which it decodes all the same."""
-PROBE = b"\xaa" * 512
+FILLER = b"\xaa" * 512
 """Bytes that no decoder reads where the picture was complete before them. A decoder whose data end early goes on with
 zeros: the first bit here is a one, so that from there on it decodes another picture."""
 READERS = {"HEIF": "pillow_heif", "JXL": "pillow_jxl"}
@@ -91,10 +91,10 @@ def _decode_jpeg(data: bytes, header: ImageHeader) -> Pixels:
     # simplejpeg cannot go on after a warning of the header, OpenCV can.
     end = len(data[: scan_end(data, header.start, header.scans)].rstrip(b"\xff"))  # a marker may begin with several
     pixels = _decode_opencv(data, header)
-    decoded_with_probe = _decode_opencv(data[:end] + PROBE + data[end:], header)
-    if pixels is None or decoded_with_probe is None:
+    decoded_with_filler = _decode_opencv(data[:end] + FILLER + data[end:], header)
+    if pixels is None or decoded_with_filler is None:
         raise ImageBroken("the JPEG file is damaged")
-    if not np.array_equal(pixels, decoded_with_probe):  # libjpeg tells only its first warning: it may have ended early
+    if not np.array_equal(pixels, decoded_with_filler):  # libjpeg tells only its first warning: it may have ended early
         raise ImageBroken("the JPEG file is cut short")
     return pixels
 

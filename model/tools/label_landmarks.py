@@ -18,7 +18,7 @@ import numpy as np
 from model.checkpoint import CheckpointError
 from model.datasets import Sample
 from model.datasets.archives import READERS
-from model.datasets.marks import COLUMNS, write_marks
+from model.datasets.machine_landmarks import COLUMNS, write_machine_landmarks
 from model.datasets.readers import fgnet
 from model.evaluate import metrics
 from model.evaluate.run import FOUND_IOU, Analysed, Run
@@ -28,26 +28,28 @@ CHUNK = 2000
 """Samples at a time: what is found in their photos is held until the next."""
 
 
-def mark(run: Run, samples: Sequence[Sample], root: Path) -> tuple[int, int]:
-    """Writes the marks of every sample whose face is found; how many were, and of how many."""
+def label(run: Run, samples: Sequence[Sample], root: Path) -> tuple[int, int]:
+    """Write the machine landmarks of every sample whose face is found; return how many were, and how many samples."""
     names: list[str] = []
     rows: dict[str, list[np.ndarray]] = {key: [] for key in COLUMNS}
     for start in range(0, len(samples), CHUNK):
-        part = Run(run.analyzer, run.data)
-        for analysed in part.analyse(samples[start : start + CHUNK], f"{root.name} {start}"):
+        chunk = Run(run.analyzer, run.data)
+        for analysed in chunk.analyse(samples[start : start + CHUNK], f"{root.name} {start}"):
             index = face_of(analysed)
             if index is not None:
                 names.append(analysed.sample.name)
-                found = (analysed.faces.landmarks, analysed.faces.visibility, analysed.faces.pose, analysed.faces.boxes)
-                for key, values in zip(COLUMNS, found, strict=True):
+                faces = analysed.faces
+                columns = (faces.landmarks, faces.visibility, faces.pose, faces.boxes)
+                for key, values in zip(COLUMNS, columns, strict=True):
                     rows[key].append(values[index])
     if names:
-        write_marks(root, names, {key: np.stack(values) for key, values in rows.items()}, run.analyzer.digest)
+        stacked = {key: np.stack(values) for key, values in rows.items()}
+        write_machine_landmarks(root, names, stacked, run.analyzer.digest)
     return len(names), len(samples)
 
 
 def face_of(analysed: Analysed) -> int | None:
-    """The face that the sample is of; None where none is found."""
+    """Return the index of the face that the sample is of; None where none is found."""
     if analysed.sample.box is None:
         return analysed.main_face()
     overlap = metrics.iou(analysed.faces.boxes, np.asarray(analysed.sample.box, np.float64)[None])[:, 0]
@@ -55,7 +57,7 @@ def face_of(analysed: Analysed) -> int | None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; 1 with a clear line when data or weights are missing."""
+    """Run the command line; return 1, with a line on standard error, when data or weights are missing."""
     readers = READERS | {"fgnet": fgnet.read}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", choices=sorted(readers), metavar="SET", help=", ".join(sorted(readers)))
@@ -67,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = Run(Analyzer(AnalyzerConfig(arguments.weights, arguments.device)), arguments.data)
         for name in arguments.sets:
             root = run.root(name)
-            labelled, total = mark(run, readers[name](root), root)
+            labelled, total = label(run, readers[name](root), root)
             sys.stdout.write(f"{root}: faces found for {labelled} of {total} samples\n")
     except (FileNotFoundError, CheckpointError, ValueError) as error:
         sys.stderr.write(f"{error}\n")

@@ -50,7 +50,7 @@ def add_action(actions: Actions, name: str, command: Command, text: str, *exampl
 def freeze_startup_objects() -> None:
     """Freeze the objects made at the start, so that full garbage collections skip them (they cost up to 0.1 s).
 
-    See docs/log.md, 'the garbage collector'.
+    See docs/log.md, 'The queue's 3 ms': the 99th percentile of answers fell from 139 to 53 ms.
     """
     gc.collect()
     gc.freeze()

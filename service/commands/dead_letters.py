@@ -67,7 +67,7 @@ def drop(settings: Settings, arguments: argparse.Namespace) -> int:
         ids = letters.ids() if arguments.all else arguments.ids
         if set(ids) - set(letters.ids()):
             raise CommandError(f"no dead letter {min(set(ids) - set(letters.ids()))}")
-        _write({"dropped": letters.drop(ids)})
+        _write({"dropped": letters.delete(ids)})
     return 0
 
 

@@ -57,6 +57,6 @@ def _handler(metrics: Callable[[], bytes], ready: Callable[[], bool]) -> type[Ba
             self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
-            """Log nothing: probes come every few seconds."""
+            """Log nothing: monitoring asks every few seconds."""
 
     return Answer

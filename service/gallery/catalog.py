@@ -87,7 +87,7 @@ class Catalog:
             ids[name] = identity
         return RecordChange(self.record, listing.stored, self._encrypted(ids))
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Forget the catalog that was read last, after a change: the next call reads it again."""
         with self._lock:
             self._listing = None

@@ -155,7 +155,7 @@ class EncryptedCollections:
             if listing.id_of(meta.name) is not None:
                 return None
             if self.store.create(row, self.root.catalog.change(listing, meta.name, identity)):
-                self.root.catalog.forget()
+                self.root.catalog.invalidate()
                 return self.open_collection(row)
         return None
 
@@ -170,7 +170,7 @@ class EncryptedCollections:
                 return False
             change = self.root.catalog.change(listing, name, collection.id)
             if self.store.publish(collection.id, self.name_tag(name), change, replacing.row if replacing else None):
-                self.root.catalog.forget()
+                self.root.catalog.invalidate()
                 return True
         return False
 
@@ -189,7 +189,7 @@ class EncryptedCollections:
             else:
                 deleted = self.store.delete_collection(row.id, change)
             if deleted:
-                self.root.catalog.forget()
+                self.root.catalog.invalidate()
                 return row
         raise CollectionNotFound
 

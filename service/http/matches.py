@@ -39,7 +39,10 @@ def search_gallery(request: Request, collection: str, model: str, vector: Vector
 def search_gallery_for_all(
     request: Request, collection: str, model: str, vectors: Sequence[Vector], limit: int
 ) -> list[SearchResult]:
-    """Search for each of several vectors [D], in this thread, with one look at the templates for all of them."""
+    """Search for each of several vectors [D], in this thread, in one matrix product for all of them.
+
+    For 50 faces among 5,000 people that takes 102 ms instead of 168 (docs/log.md, 'the last gaps').
+    """
     resources: Resources = request.app.state.resources
     metrics: Metrics = request.app.state.metrics
     with metrics.search_duration.time():

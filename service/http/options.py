@@ -41,7 +41,10 @@ def describe_options(options: type[BaseModel]) -> OpenApi:
 
 
 def query_options(request: Request, kind: type[OptionsModel]) -> OptionsModel:
-    """Return the options in the query, without FastAPI's injection. Raises RequestValidationError."""
+    """Return the options in the query. Raises RequestValidationError.
+
+    FastAPI's own injection takes 0.08 ms more of a request (docs/log.md, 'The queue's 3 ms').
+    """
     values = dict(request.query_params) if request.scope["query_string"] else {}
     try:
         return kind.model_validate(values)

@@ -132,7 +132,7 @@ class JobStore(Protocol):
         """Take back one delivery of an item: this process was told to stop and is not lost on it."""
 
     async def put(self, job_id: str, result: ItemResult) -> bool:
-        """Keep an item's result and forget its photo. Return False when the job is not kept any more."""
+        """Keep an item's result and delete its photo. Return False when the job is not kept any more."""
 
     async def end(self, job_id: str) -> Job | None:
         """Mark the job as done and keep its results for their time from now on."""

@@ -68,7 +68,7 @@ class RedisJobs(JobStore):
         self._cipher = cipher
         self._required = required
         self._ended_leases: list[bytes] = []
-        names = ("make_room", "put", "hand_out", "renew", "adopt", "forget")
+        names = ("make_room", "put", "hand_out", "renew", "adopt", "delete")
         self._scripts = {name: self._redis.register_script(load_script("service.jobs", name).text) for name in names}
 
     @override
@@ -194,7 +194,7 @@ class RedisJobs(JobStore):
     @override
     async def delete(self, job_id: str) -> bool:
         with redis_errors():
-            return bool(await self._run("forget", job_id))
+            return bool(await self._run("delete", job_id))
 
     @override
     async def renew(self, job_id: str) -> bool:

@@ -62,7 +62,7 @@ class DeadLetters:
         rows: Any = self._redis.xrange(self._stream)
         return [str(entry_id, "ascii") for entry_id, _ in rows]
 
-    def drop(self, ids: Collection[str]) -> int:
+    def delete(self, ids: Collection[str]) -> int:
         """Delete these dead letters and return how many of them there were."""
         return int(self._redis.xdel(self._stream, *ids)) if ids else 0
 
@@ -81,7 +81,7 @@ class DeadLetters:
             request = replace(request, header=read_header(request.image, *limits))
         outcome = asyncio.run(_submit(request, producer, seconds))
         if not isinstance(outcome, AnalysisFailure) or outcome.code == WorkerLost.code:
-            self.drop([letter.id])
+            self.delete([letter.id])
         return outcome
 
 

@@ -15,10 +15,10 @@
 
 An entry of `requests` has the fields id, h (head), n (bytes of its photo), t (milliseconds from its arrival to its
 deadline) and to (name of the reply stream). The photo is stored beside it, in the transaction that admits the request,
-since handing it to a script costs Redis 2 µs a kB in which it does nothing else. The id of the entry is the time of
-arrival by Redis' clock, the only clock that counts between machines. When that clock jumps ahead, whatever expires is
-over and whatever is held looks abandoned until its owner shows the next sign of life: what cannot be undone is
-therefore done only to what was found so at two looks, by the looker's own clock.
+since handing it to a script costs Redis 2 µs a kB in which it does nothing else (docs/log.md, 'The queue's 3 ms'). The
+id of the entry is the time of arrival by Redis' clock, the only clock that counts between machines. When that clock
+jumps ahead, whatever expires is over and whatever is held looks abandoned until its owner shows the next sign of life:
+what cannot be undone is therefore done only to what was found so at two looks, by the looker's own clock.
 
 Each step is one script of service/queue/lua, run whole or not at all.
 """

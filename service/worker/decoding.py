@@ -20,7 +20,7 @@ from service.worker.batching import Gate
 from service.worker.isolation import IsolatedDecoder, is_suspicious
 
 SMALL_PIXELS = 500_000
-"""Photos below this are decoded inline: handing them to a thread costs more (docs/log.md, 'small photos')."""
+"""Photos of fewer pixels are decoded by the thread that claims them: handing them to another costs more."""
 
 log = logging.getLogger(__name__)
 

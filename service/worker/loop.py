@@ -37,7 +37,7 @@ NETWORK_STAGES = ("detect", "align", "attributes")
 """The Analyzer's stages that the metrics call `network`."""
 SWITCH_SECONDS = 0.0005
 """Python's interval between switches of threads, a tenth of its own: with that, a device that does nothing reaches
-half of a full load's throughput (docs/log.md, 'the interpreter's switch interval')."""
+half of a full load's throughput."""
 
 log = logging.getLogger(__name__)
 

@@ -4,12 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from service import keys
 from service.crypto.vault import Vault, VaultLocked
 from service.gallery.encrypted import EncryptedStore
 from service.gallery.encrypted_records import EncryptedRecords
 from service.gallery.stores.store import Store
-from service.keys import Unauthorized
+from service.keys import ROLES, Unauthorized, key_ring
 from service.keys.key_ring import KeyRing
 from tests.service.gallery.people import MASTER, Clock
 
@@ -40,7 +39,7 @@ def test_a_key_works_for_its_roles_and_nothing_of_it_is_stored_in_clear(store: S
 
 def test_an_admin_may_do_everything(ring: KeyRing):
     key, _ = ring.create("root", ["admin"])
-    assert all(key.grants(role) for role in keys.ROLES)
+    assert all(key.grants(role) for role in ROLES)
 
 
 def test_wrong_tokens_are_refused(ring: KeyRing):
@@ -57,7 +56,7 @@ def test_wrong_tokens_are_refused(ring: KeyRing):
 def test_another_process_knows_the_key_and_its_end(
     open_store: Callable[[], Store], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(keys, "REMEMBERED_SECONDS", 0.0)
+    monkeypatch.setattr(key_ring, "REMEMBERED_SECONDS", 0.0)
     here, there = opened(open_store(), clock), opened(open_store(), clock)
     key, token = here.create("door", ["verify"])
     assert there.authenticate(token) == key
@@ -143,7 +142,7 @@ def test_whoever_writes_to_the_store_makes_no_key(store: Store, clock: Clock, fo
 def test_a_running_process_notices_that_revoked_keys_were_put_back(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(keys, "REMEMBERED_SECONDS", 0.0)
+    monkeypatch.setattr(key_ring, "REMEMBERED_SECONDS", 0.0)
     ring = opened(store, clock)
     key, token = ring.create("door", ["admin"])
     old = store.record("keys")

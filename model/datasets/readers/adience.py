@@ -17,7 +17,7 @@ from pathlib import Path
 
 from model.datasets import Sample, Split, held_out
 from model.datasets.files import check, first_of, rows
-from model.datasets.marks import with_marks
+from model.datasets.machine_landmarks import with_machine_landmarks
 
 TERMS = "research; photos under Creative Commons licences of their owners"
 SOURCE = "adience"
@@ -69,4 +69,4 @@ def read(root: Path) -> list[Sample]:
                 )
             )
     check((s.name.partition("/")[2] for s in samples), folder, SOURCE)
-    return with_marks(samples, root)
+    return with_machine_landmarks(samples, root)

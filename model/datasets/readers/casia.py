@@ -14,7 +14,7 @@ from pathlib import Path
 
 from model.datasets import Sample, Split, held_out
 from model.datasets.files import listing, needed, rows
-from model.datasets.marks import with_marks
+from model.datasets.machine_landmarks import with_machine_landmarks
 
 TERMS = "research, non-commercial; not to be passed on"
 SOURCE = "casia"
@@ -39,7 +39,7 @@ def read(root: Path) -> list[Sample]:
             split: Split = "val" if held_out(f"casia {name}", HELD_OUT) else "train"
             female = genders.get(subject, float("nan"))
             samples.append(Sample(SOURCE, name, folder / name, split, subject=subject, female=female))
-    return with_marks(samples, root)
+    return with_machine_landmarks(samples, root)
 
 
 def _genders(path: Path) -> dict[str, float]:

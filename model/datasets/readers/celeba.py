@@ -21,7 +21,7 @@ import numpy as np
 from model import landmarks as markup
 from model.datasets import Array, Sample, Split, data_dir, held_out, with_machine_labels
 from model.datasets.files import check, first_of, rows
-from model.datasets.marks import with_marks
+from model.datasets.machine_landmarks import with_machine_landmarks
 
 TERMS = "research, non-commercial"
 SOURCE = "celeba"
@@ -91,7 +91,7 @@ def read_archive(root: Path) -> list[Sample]:
                 subject=subject,
             )
         )
-    return with_marks(samples, root)
+    return with_machine_landmarks(samples, root)
 
 
 def _by_photo(path: Path) -> dict[str, dict[str, str]]:

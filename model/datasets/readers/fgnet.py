@@ -13,7 +13,7 @@ import numpy as np
 
 from model.datasets import Array, Sample
 from model.datasets.files import listing, needed
-from model.datasets.marks import with_marks
+from model.datasets.machine_landmarks import with_machine_landmarks
 from model.datasets.readers.helen import read_pts
 
 TERMS = "research"
@@ -37,7 +37,7 @@ def read(root: Path) -> list[Sample]:
         subject = match["subject"]
         box = _extent(points) if points.is_file() else None
         samples.append(Sample(SOURCE, name, folder / name, "test", box=box, age=age, subject=subject))
-    return with_marks(samples, root)
+    return with_machine_landmarks(samples, root)
 
 
 def _extent(path: Path) -> Array:

@@ -17,7 +17,7 @@ import numpy as np
 
 from model.datasets import Sample, Split
 from model.datasets.files import check, first_of, needed
-from model.datasets.marks import with_marks
+from model.datasets.machine_landmarks import with_machine_landmarks
 
 TERMS = "ChaLearn's: research, non-commercial"
 SOURCE = "fotw"
@@ -37,7 +37,7 @@ def read(root: Path) -> list[Sample]:
         part = _part(path, folder, split)
         check((s.path.relative_to(folder).as_posix() for s in part), folder, SOURCE)
         samples += part
-    return with_marks(samples, root)
+    return with_machine_landmarks(samples, root)
 
 
 def _part(path: Path, folder: Path, split: Split) -> list[Sample]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from model.datasets import Array, Sample, Split, held_out
 from model.datasets.files import check, column, first_of, mat
-from model.datasets.marks import with_marks
+from model.datasets.machine_landmarks import with_machine_landmarks
 
 TERMS = "academic research, non-commercial"
 SOURCE = "imdb_wiki"
@@ -39,7 +39,7 @@ def read(root: Path) -> list[Sample]:
 
     Raises FileNotFoundError naming what is missing, ValueError for a .mat of another kind.
     """
-    return with_marks([sample for part in PARTS for sample in _part(root, part)], root)
+    return with_machine_landmarks([sample for part in PARTS for sample in _part(root, part)], root)
 
 
 def _part(root: Path, part: str) -> list[Sample]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from model.datasets import Sample, Split
 from model.datasets.files import check, needed, rows
-from model.datasets.marks import with_marks
+from model.datasets.machine_landmarks import with_machine_landmarks
 
 TERMS = "ChaLearn's: research, non-commercial"
 SOURCE = "lap"
@@ -39,4 +39,4 @@ def read(root: Path) -> list[Sample]:
             names.append(name)
             samples.append(Sample(SOURCE, f"{part}/{name}", folder / name, split, age=age, age_sigma=sigma))
         check(names, folder, SOURCE)
-    return with_marks(samples, root)
+    return with_machine_landmarks(samples, root)

@@ -25,7 +25,7 @@ import numpy as np
 from model import landmarks as markup
 from model.datasets import Array, Sample, Split
 from model.datasets.files import needed
-from model.datasets.marks import with_marks
+from model.datasets.machine_landmarks import with_machine_landmarks
 from model.datasets.readers.helen import read_pts
 
 TERMS = "the owner's"
@@ -61,7 +61,7 @@ def read(root: Path) -> list[Sample]:
         counts[sample.name] = counts.get(sample.name, 0) + 1
         name = sample.name if counts[sample.name] == 1 else f"{sample.name}#{counts[sample.name] - 1}"
         samples.append(Sample(**{**sample.__dict__, "name": name}))
-    return with_marks(samples, root)
+    return with_machine_landmarks(samples, root)
 
 
 def _sample(root: Path, row: dict[str, str]) -> Sample:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from model.datasets import Sample, Split, held_out
 from model.datasets.files import listing, needed
-from model.datasets.marks import with_marks
+from model.datasets.machine_landmarks import with_machine_landmarks
 
 TERMS = "a licence of the University of North Carolina Wilmington; not to be passed on"
 SOURCE = "morph"
@@ -50,7 +50,7 @@ def read(root: Path) -> list[Sample]:
                 group=races.get(name),
             )
         )
-    return with_marks(samples, root)
+    return with_machine_landmarks(samples, root)
 
 
 def _races(path: Path) -> dict[str, str]:

@@ -92,7 +92,7 @@ async def get_job(
 
 @router.delete("/v1/jobs/{job_id}", status_code=204, responses=PROBLEM_RESPONSES)
 async def delete_job(request: Request, job_id: str) -> None:
-    """Stop a job, and forget it with its photos and results."""
+    """Stop a job, and delete it with its photos and results."""
     job = await find_job(request, job_id)
     store: JobStore = request.app.state.jobs
     await store.delete(job.id)

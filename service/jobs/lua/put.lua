@@ -1,4 +1,4 @@
--- Keep an item's result and forget its photo.
+-- Keep an item's result and delete its photo.
 -- KEYS prefix
 -- ARGV job, item, result, 1 if it is a problem, most bytes of a job, the problem to keep instead when it is larger
 -- Returns 0 when the job is not kept any more.

@@ -13,9 +13,9 @@ redis.call('XTRIM', prefix .. 'dead_letters', 'MINID', math.max(0, now() - ARGV[
 local models = redis.call('ZRANGE', prefix .. 'models', 0, -1)
 for place, model in ipairs(models) do
   local stream = prefix .. 'requests:' .. model
-  local deserted = count_workers(prefix, model) == 0
-  if deserted then table.insert(without_workers, model) end
-  if deserted and confirmed[model] then
+  local without_worker = count_workers(prefix, model) == 0
+  if without_worker then table.insert(without_workers, model) end
+  if without_worker and confirmed[model] then
     for _, entry in ipairs(redis.call('XRANGE', stream, '-', '+', 'COUNT', 16)) do
       local request = fields(entry)
       if now() - arrived(entry[1]) > tonumber(request.t) + grace then

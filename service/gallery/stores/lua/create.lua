@@ -1,4 +1,4 @@
--- include catalog
+-- include _catalog
 -- Add a collection. KEYS: the prefix. ARGV: id, tag ('' while it is staged), key, meta, version, ledger, and of the
 -- catalog ('' for none): name, old value, new value. Returns 0 when the id or the tag is taken or the catalog changed.
 local prefix, id, tag = KEYS[1], ARGV[1], ARGV[2]

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- include advance
+-- include _advance
 -- Delete a subject if there is one. KEYS: the prefix. ARGV: id, version that was read, ledger index, number of the
 -- ledger page, the page, tag, how many deletions are remembered. Returns 0 when the collection has another version.
 local base, tag, remembered = KEYS[1] .. ARGV[1], ARGV[6], tonumber(ARGV[7])

@@ -1,5 +1,5 @@
--- include drop
--- include catalog
+-- include _delete_collection
+-- include _catalog
 -- Give a staged collection its tag. KEYS: the prefix. ARGV: id, tag, and of the collection that it replaces ('' for
 -- none): id, version, key; of the catalog: name, old value, new value. Returns 0 when the tag is another's or the
 -- replaced collection or the catalog changed.
@@ -14,6 +14,6 @@ if owner and owner ~= old and owner ~= id then return 0 end
 redis.call('HSET', prefix .. 'names', tag, id)
 redis.call('ZADD', prefix .. 'tags', 0, tag)
 redis.call('HSET', prefix .. id, 'tag', tag)
-if old ~= '' then drop(prefix, old) end
+if old ~= '' then delete_collection(prefix, old) end
 set_catalog(prefix, ARGV[6], ARGV[8])
 return 1

@@ -1,4 +1,4 @@
--- include advance
+-- include _advance
 -- Write a subject. KEYS: the prefix. ARGV: id, version that was read, ledger index, number of the ledger page, the page,
 -- tag, lengths (8 bytes) and payload of the row, number of photos to delete, their media, then medium and photo of each
 -- new one. Returns 0 when the collection has another version.

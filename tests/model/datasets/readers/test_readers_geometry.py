@@ -7,7 +7,7 @@ import pytest
 from scipy.io import savemat
 
 from model import landmarks
-from model.datasets.marks import read_marks, write_marks
+from model.datasets.machine_landmarks import read_machine_landmarks, write_machine_landmarks
 from model.datasets.photo import ellipse_boxes
 from model.datasets.readers import aflw, afw, celeba, fddb, pascal_faces, pts
 from model.datasets.readers.directions import directions
@@ -18,8 +18,8 @@ def test_marks_fill_what_a_set_lacks(copy):
     root = copy("celeba")
     points, name = archives.face_points(0) + 1, "000001.jpg"
     columns = {"landmarks": points, "visibility": np.full(21, 0.5), "pose": [1, 2, 3], "box": [1, 2, 3, 4]}
-    write_marks(root, [name], {key: np.asarray([value]) for key, value in columns.items()}, "digest")
-    assert list(read_marks(root)) == [name]
+    write_machine_landmarks(root, [name], {key: np.asarray([value]) for key, value in columns.items()}, "digest")
+    assert list(read_machine_landmarks(root)) == [name]
     marked, other = celeba.read_archive(root)[:2]
     five = list(landmarks.MTFL)
     assert np.array_equal(marked.landmarks[five], archives.face_points(0)[five].round())  # the human points stay
@@ -29,7 +29,7 @@ def test_marks_fill_what_a_set_lacks(copy):
     assert marked.box.tolist() != [1, 2, 3, 4]  # the set has its own
     assert np.isnan(other.landmarks).sum() == 32
     (root / "marks.npz").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"marks\.npz holds no marks"):
+    with pytest.raises(ValueError, match=r"marks\.npz holds no machine landmarks"):
         celeba.read_archive(root)
 
 

@@ -16,7 +16,7 @@ import torch
 from model import checkpoint, geometry, landmarks
 from model import train as training
 from model.datasets import archives as sets
-from model.datasets.marks import read_marks, write_marks
+from model.datasets.machine_landmarks import read_machine_landmarks, write_machine_landmarks
 from model.datasets.prefetch import prefetch
 from model.datasets.readers import celeba
 from model.network import PRESETS, AllInOne
@@ -49,7 +49,7 @@ def root(tmp_path_factory):
         points = np.stack([archive_parts.face_points(k) for k in range(len(samples))])
         columns = {"landmarks": points, "visibility": np.ones((len(samples), 21)), "pose": np.zeros((len(samples), 3))}
         boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
-        write_marks(folder / name, [s.name for s in samples], columns | {"box": boxes}, "drawn")
+        write_machine_landmarks(folder / name, [s.name for s in samples], columns | {"box": boxes}, "drawn")
     return folder
 
 
@@ -371,7 +371,7 @@ def test_marks_of_a_set_without_points(sure_checkpoint, tmp_path, capsys):
     words = ["morph", "--data", str(tmp_path), "--weights", str(sure_checkpoint)]
     assert mark.main(words) == 0
     assert "faces found for 4 of 4 samples" in capsys.readouterr().out
-    marks = read_marks(tmp_path / "morph")
+    marks = read_machine_landmarks(tmp_path / "morph")
     samples = sets.READERS["morph"](tmp_path / "morph")
     assert marks.keys() == {s.name for s in samples}
     assert all(np.isfinite(s.landmarks).all() and s.box.shape == (4,) for s in samples)

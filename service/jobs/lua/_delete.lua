@@ -1,5 +1,5 @@
 -- Delete a job with all that belongs to it. Returns 1 if it was there.
-local function forget(prefix, id)
+local function delete(prefix, id)
   local key = prefix .. id
   redis.call('ZREM', prefix .. 'open', id)
   redis.call('ZREM', prefix .. 'kept', id)

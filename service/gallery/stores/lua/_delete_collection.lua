@@ -1,5 +1,5 @@
 -- Included by delete_collection.lua and publish.lua: delete a collection, its wrapped key first.
-local function drop(prefix, id)
+local function delete_collection(prefix, id)
   local tag = redis.call('HGET', prefix .. id, 'tag')
   if not tag then return 0 end
   redis.call('DEL', prefix .. id)

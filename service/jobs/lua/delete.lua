@@ -1,5 +1,5 @@
 -- KEYS prefix
 -- ARGV job
 -- Returns 1 if the job was kept.
--- include _forget
-return forget(KEYS[1], ARGV[1])
+-- include _delete
+return delete(KEYS[1], ARGV[1])

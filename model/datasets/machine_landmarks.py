@@ -1,4 +1,4 @@
-"""Landmarks, visibility, pose and boxes that a network found in an archive's photos: ROOT/marks.npz.
+"""Landmarks, visibility, pose and boxes that a network read off an archive's photos: ROOT/marks.npz.
 
 The paper aligns the photos of sets without landmarks by HyperFace's (section III-C2, III-C5);
 `python -m model.tools.label_landmarks` does the same with a checkpoint and writes this file.
@@ -19,8 +19,8 @@ FILE = "marks.npz"
 COLUMNS = {"landmarks": (21, 2), "visibility": (21,), "pose": (3,), "box": (4,)}
 
 
-def write_marks(root: Path, names: Sequence[str], columns: Mapping[str, Array], digest: str) -> Path:
-    """Writes the marks of N photos: each of COLUMNS [N, …] float32, and the digest of the network that made them."""
+def write_machine_landmarks(root: Path, names: Sequence[str], columns: Mapping[str, Array], digest: str) -> Path:
+    """Write the machine landmarks of N photos: each of COLUMNS [N, …] float32, and the digest of their network."""
     arrays = {key: np.asarray(columns[key], np.float32).reshape(len(names), *shape) for key, shape in COLUMNS.items()}
     partial = root / "marks.partial.npz"
     np.savez(partial, name=np.array(names, dtype=np.str_), digest=np.array(digest), **arrays)  # type: ignore[arg-type]
@@ -28,8 +28,8 @@ def write_marks(root: Path, names: Sequence[str], columns: Mapping[str, Array], 
     return root / FILE
 
 
-def read_marks(root: Path) -> dict[str, dict[str, Any]]:
-    """Marks by the sample's name; empty without the file. Raises ValueError for another kind of file."""
+def read_machine_landmarks(root: Path) -> dict[str, dict[str, Any]]:
+    """Return machine landmarks by the sample's name; none without the file. Raises ValueError for a bad file."""
     path = root / FILE
     if not path.is_file():
         return {}
@@ -38,17 +38,17 @@ def read_marks(root: Path) -> dict[str, dict[str, Any]]:
             names = arrays["name"]
             columns = {key: arrays[key] for key in COLUMNS}
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} holds no marks") from error
+        raise ValueError(f"{path} holds no machine landmarks") from error
     return {str(name): {key: column[i] for key, column in columns.items()} for i, name in enumerate(names)}
 
 
-def with_marks(samples: list[Sample], root: Path) -> list[Sample]:
-    """The samples with what they lack of landmarks, visibility, pose and box from the file; a set's own labels stay."""
-    marks = read_marks(root)
-    return [_marked(s, marks[s.name]) if s.name in marks else s for s in samples] if marks else samples
+def with_machine_landmarks(samples: list[Sample], root: Path) -> list[Sample]:
+    """Return the samples with what they lack of landmarks, visibility, pose and box; a set's own labels stay."""
+    rows = read_machine_landmarks(root)
+    return [_completed(s, rows[s.name]) if s.name in rows else s for s in samples] if rows else samples
 
 
-def _marked(sample: Sample, row: dict[str, Any]) -> Sample:
+def _completed(sample: Sample, row: dict[str, Any]) -> Sample:
     points = row["landmarks"]
     if sample.landmarks is not None:
         points = np.where(np.isnan(sample.landmarks), points, sample.landmarks)
