@@ -17,28 +17,28 @@ Indices = NDArray[np.integer[Any]]
 
 
 def area(boxes: Array) -> Array:
-    """Areas [N] of boxes [N, 4]; 0 where a box is inside out."""
+    """Return the areas [N] of boxes [N, 4]; 0 where a box is inside out."""
     size = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
     return size[:, 0] * size[:, 1]
 
 
 def sides(boxes: Array) -> Array:
-    """Widths and heights [N, 2] of boxes [N, 4]."""
+    """Return the widths and heights [N, 2] of boxes [N, 4]."""
     return boxes[:, 2:] - boxes[:, :2]
 
 
 def centres(boxes: Array) -> Array:
-    """Centres [N, 2] of boxes [N, 4]."""
+    """Return the centres [N, 2] of boxes [N, 4]."""
     return (boxes[:, :2] + boxes[:, 2:]) / 2
 
 
 def around(centre: Array, side: Array) -> Array:
-    """Squares [N, 4] of sides [N, 1] about centres [N, 2]."""
+    """Return squares [N, 4] of sides [N, 1] about centres [N, 2]."""
     return np.concatenate([centre - side / 2, centre + side / 2], axis=1)
 
 
 def intersection(first: Array, second: Array) -> Array:
-    """Areas [N, M] that boxes [N, 4] and [M, 4] share."""
+    """Return the areas [N, M] that boxes [N, 4] and [M, 4] share."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     size = np.maximum(high - low, 0)
@@ -47,13 +47,13 @@ def intersection(first: Array, second: Array) -> Array:
 
 
 def iou(first: Array, second: Array) -> Array:
-    """Intersection over union [N, M] of boxes [N, 4] and [M, 4]; 0 where the union is empty."""
+    """Return the intersection over union [N, M] of boxes [N, 4] and [M, 4]; 0 where the union is empty."""
     shared = intersection(first, second)
     return shared / np.maximum(area(first)[:, None] + area(second)[None] - shared, 1e-9)
 
 
 def iou_of_pairs(first: Array, second: Array) -> Array:
-    """Intersection over union [N] of the boxes [N, 4] in the same rows."""
+    """Return the intersection over union [N] of the boxes [N, 4] in the same rows."""
     low = np.maximum(first[:, :2], second[:, :2])
     high = np.minimum(first[:, 2:], second[:, 2:])
     shared = area(np.concatenate([low, high], axis=1))
@@ -61,13 +61,13 @@ def iou_of_pairs(first: Array, second: Array) -> Array:
 
 
 def overlap(first: Array, second: Array) -> Array:
-    """Intersection over the smaller area [N, M] of boxes [N, 4] and [M, 4]: 1 where one holds the other."""
+    """Return the intersection over the smaller area [N, M] of boxes [N, 4], [M, 4]: 1 where one holds the other."""
     smaller = np.minimum(area(first)[:, None], area(second)[None])
     return intersection(first, second) / np.maximum(smaller, 1e-9)
 
 
 def suppress(boxes: Array, scores: Array, threshold: float, contained: float = 1.1) -> tuple[Indices, Indices]:
-    """Greedy non-maximum suppression: indices of the kept boxes, best first, and [N] which of them owns each box.
+    """Suppress boxes greedily (NMS); return indices of the kept boxes, best first, and [N] which of them owns each box.
 
     A box goes to the first better one with IoU > threshold or overlap over the smaller area > `contained` (over 1:
     never). Ties keep the earlier box. A kept box owns itself; owners count positions among the kept.
@@ -93,7 +93,7 @@ def suppress(boxes: Array, scores: Array, threshold: float, contained: float = 1
 
 
 def from_landmarks(points: Array) -> Array:
-    """Square face boxes [N, 4] of landmarks [N, 21, 2]: a fixed affine map of their bounding box.
+    """Return the square face boxes [N, 4] of landmarks [N, 21, 2]: a fixed affine map of their bounding box.
 
     HyperFace needs such a rule and publishes none; this one was fitted to the face boxes of the training photos.
     """
@@ -106,12 +106,12 @@ def from_landmarks(points: Array) -> Array:
 
 
 def square(boxes: Array) -> Array:
-    """Squares [N, 4] of the same centres and areas."""
+    """Return squares [N, 4] of the same centres and areas."""
     return around(centres(boxes), np.sqrt(area(boxes))[:, None])
 
 
 def rotations(roll: Array) -> Array:
-    """Linear maps [K, 2, 2] that turn by roll [K] degrees, clockwise in the image for roll > 0."""
+    """Return linear maps [K, 2, 2] that turn by roll [K] degrees, clockwise in the image for roll > 0."""
     angle = np.deg2rad(roll)
     cosine = np.cos(angle)
     sine = np.sin(angle)
@@ -119,7 +119,7 @@ def rotations(roll: Array) -> Array:
 
 
 def upright(points: Array, roll: Array) -> Array:
-    """Squares [K, 4] that are from_landmarks of faces [K, 21, 2] turned upright; then turned by roll [K] degrees.
+    """Return the from_landmarks() boxes [K, 4] of faces [K, 21, 2] turned upright, turned back by roll [K] degrees.
 
     What they hold is a region turned by roll about its centre, as warps.region_matrices takes it.
     """

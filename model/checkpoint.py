@@ -41,11 +41,11 @@ class Checkpoint:
     digest: str
 
     def holds(self, part: str) -> bool:
-        """Whether there are tensors of that part."""
+        """Return whether there are tensors of that part."""
         return any(name.startswith(f"{part}.") for name in self.tensors)
 
     def part(self, prefix: str) -> dict[str, Tensor]:
-        """The float32 tensors of one part, names without its prefix. Raises CheckpointError when there are none."""
+        """Return the float32 tensors of one part, names without its prefix. Raises CheckpointError without any."""
         tensors = {
             k.removeprefix(f"{prefix}."): v.float() for k, v in self.tensors.items() if k.startswith(f"{prefix}.")
         }
@@ -55,7 +55,7 @@ class Checkpoint:
 
 
 def save(path: Path, parts: Mapping[str, Mapping[str, Tensor]], config: Mapping[str, Any]) -> None:
-    """Writes the parts as float16 under 'part.name', with the JSON configuration in the header.
+    """Write the parts as float16 under 'part.name', with the JSON configuration in the header.
 
     Equal input gives equal bytes, and so an equal digest.
     """
@@ -71,7 +71,7 @@ def save(path: Path, parts: Mapping[str, Mapping[str, Tensor]], config: Mapping[
 
 
 def _ordered(data: bytes) -> bytes:
-    """A safetensors file with its metadata in order, which the library leaves to chance: digests name files."""
+    """Return a safetensors file with its metadata in order, which the library leaves to chance: digests name files."""
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -81,25 +81,25 @@ def _ordered(data: bytes) -> bytes:
 
 
 def load(path: Path = SHIPPED) -> Checkpoint:
-    """Reads a checkpoint. Raises FileNotFoundError, or CheckpointError for what is none of ours."""
+    """Read a checkpoint. Raises FileNotFoundError, or CheckpointError for what is no checkpoint of ours."""
     file = read_checkpoint_file(path)
     with safe_open(path, framework="pt") as tensors:
         return Checkpoint({name: tensors.get_tensor(name) for name in file.shapes}, file.config, file.digest)
 
 
 def network_config(network: AllInOne) -> dict[str, Any]:
-    """The network's configuration for the header, without fc8."""
+    """Return the network's configuration for the header, without fc8."""
     return dataclasses.asdict(dataclasses.replace(network.config, subjects=0))
 
 
 def inference_state(network: AllInOne) -> dict[str, Tensor]:
-    """The weights of a checkpoint's part 'network': all but fc8 and the shared heads, a part of their own."""
+    """Return the weights of a checkpoint's part 'network': all but fc8 and the shared heads, a part of their own."""
     left_out = ("identity.fc8.", f"{shared_heads.PART}.")
     return {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(left_out)}
 
 
 def build_network(checkpoint: Checkpoint) -> AllInOne:
-    """The network of a checkpoint in eval mode. Raises CheckpointError when weights and configuration disagree."""
+    """Return a checkpoint's network in eval mode. Raises CheckpointError when weights and configuration disagree."""
     weights = checkpoint.part("network")
     config = checkpoint.config.get("network", {})
     try:
@@ -117,7 +117,7 @@ def build_network(checkpoint: Checkpoint) -> AllInOne:
 
 
 def main() -> None:
-    """Command line: python -m model.checkpoint network.safetensors proposals.safetensors --out shipped.safetensors."""
+    """Run python -m model.checkpoint network.safetensors proposals.safetensors --out shipped.safetensors."""
     parser = argparse.ArgumentParser(description="Joins the parts of several checkpoints into one; later ones win.")
     parser.add_argument("parts", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)

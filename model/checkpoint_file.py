@@ -49,7 +49,7 @@ class CheckpointFile:
         return network
 
     def holds(self, part: str) -> bool:
-        """Whether there are tensors of that part ('network', 'proposals', 'tpe')."""
+        """Return whether there are tensors of that part ('network', 'proposals', 'tpe')."""
         return any(name.startswith(f"{part}.") for name in self.shapes)
 
     def parameters(self, part: str) -> int:

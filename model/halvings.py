@@ -15,7 +15,7 @@ moves by 0.0013 (mean) and at most 0.27; with 1 by 0.0035 and 0.52, with 3, at m
 
 
 def halve(image: Image) -> Image:
-    """Means of 2 × 2 pixels; an odd last row or column is left out."""
+    """Return the means of 2 × 2 pixels; an odd last row or column is left out."""
     height, width = (max(side // 2, 1) for side in image.shape[:2])
     even = image[: 2 * height, : 2 * width]
     return np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

@@ -111,7 +111,7 @@ FROM_68: tuple[tuple[int, ...], ...] = (
 
 
 def from_68(points: NDArray[np.floating]) -> NDArray[np.float32]:
-    """68-point markup [68, 2] → the 21 points [21, 2].
+    """Return the 21 points [21, 2] of a 68-point markup [68, 2].
 
     The markup has no ears: rows EARS are the nearest jaw points, good for a box and not for a landmark.
     Raises ValueError for another shape.

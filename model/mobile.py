@@ -44,7 +44,7 @@ class Slopes(nn.PReLU):
         self.weight.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[K, width, H, W] → the same shape."""
+        """Map [K, width, H, W] to the same shape."""
         if not x.requires_grad:
             return super().forward(x)
         fixed: Tensor = _Fixed.apply(x, self.weight.to(x.dtype))  # type: ignore[no-untyped-call]
@@ -64,7 +64,7 @@ class Unit(nn.Module):
         self.residual = residual
 
     def forward(self, x: Tensor) -> Tensor:
-        """[K, width, H, W] → [K, out, ⌈H / stride⌉, ⌈W / stride⌉]."""
+        """Map [K, width, H, W] to [K, out, ⌈H / stride⌉, ⌈W / stride⌉]."""
         inner = self.expand_prelu(self.expand(x))
         learns_on_cpu = inner.requires_grad and inner.device.type == "cpu"
         if self.depthwise.stride[0] > 1 and learns_on_cpu:
@@ -87,7 +87,7 @@ class Stem(nn.Module):
         self.depthwise_prelu = Slopes(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[K, 3, H, W] → [K, width, ⌈H / 2⌉, ⌈W / 2⌉]."""
+        """Map [K, 3, H, W] to [K, width, ⌈H / 2⌉, ⌈W / 2⌉]."""
         y: Tensor = self.depthwise_prelu(self.depthwise(self.conv_prelu(self.conv(x))))
         return y
 
@@ -102,13 +102,13 @@ class Gather(nn.Module):
         self.depthwise = nn.Conv2d(out, out, 7, groups=out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[K, width, 7, 7] → [K, out, 1, 1]."""
+        """Map [K, width, 7, 7] to [K, out, 1, 1]."""
         y: Tensor = self.depthwise(self.expand_prelu(self.expand(x)))
         return y
 
 
 def mobile_stages(channels: tuple[int, ...]) -> nn.ModuleList:
-    """The seven stages; the linear layer after the last is the identity branch's fc7."""
+    """Return the seven stages; the linear layer after the last is the identity branch's fc7."""
     c1, c2, c3, c4, c5, c6, c7 = channels
     return nn.ModuleList(
         [

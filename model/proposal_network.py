@@ -43,7 +43,7 @@ class ProposalNetwork(nn.Module):
             getattr(self, name).load_state_dict(getattr(other, name).state_dict())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] RGB 0–255, H and W multiples of 8 → [B, 4, H/8, W/8]: logit, dx, dy, log side."""
+        """Map images [B, 3, H, W], RGB 0–255, H and W multiples of 8, to [B, 4, H/8, W/8]: logit, dx, dy, log side."""
         x = self.down(self.stem(normalise(images).to(self.out.weight.dtype)))
         for layer in self.body:
             x = x + layer(x)
@@ -59,6 +59,6 @@ def _layer(width: int, separable: bool) -> nn.Sequential:
 
 
 def cell_centres(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
-    """Pixel centres [height, width, 2] (x, y) of the output cells."""
+    """Return the pixel centres [height, width, 2] (x, y) of the output cells."""
     y, x = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
     return torch.stack([x, y], dim=-1) * float(STRIDE) + STRIDE / 2

@@ -34,7 +34,7 @@ class ScreeningNetwork(nn.Module):
         self.out = nn.Linear(128, OUTPUTS)
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Crops [K, 3, SIZE, SIZE] RGB 0–255 → [K, OUTPUTS]."""
+        """Map crops [K, 3, SIZE, SIZE], RGB 0–255, to [K, OUTPUTS]."""
         x = self.wide(self.stem(normalise(crops).to(self.out.weight.dtype)))
         x = x + self.wide_residual(x)
         x = self.narrow(x)
@@ -44,7 +44,7 @@ class ScreeningNetwork(nn.Module):
 
 
 def read_screening(outputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Outputs [K, OUTPUTS] → scores [K] and placements [K, 4]: shift x and y, log side, roll in degrees."""
+    """Read outputs [K, OUTPUTS] as scores [K] and placements [K, 4]: shift x and y, log side, roll in degrees."""
     outputs = outputs.float()
     roll = torch.rad2deg(torch.atan2(outputs[:, 4:5], outputs[:, 5:6]))
     return outputs[:, 0].sigmoid(), torch.cat([outputs[:, 1:4], roll], dim=1)

@@ -97,7 +97,7 @@ class Faces(Instances):
 
     @property
     def more(self) -> bool:
-        """Whether `max_faces` left others out."""
+        """Return whether `max_faces` left other faces out."""
         return self.seen > len(self)
 
     @classmethod

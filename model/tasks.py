@@ -47,7 +47,7 @@ def _mean(losses: Tensor, weights: Tensor) -> Tensor:
 
 
 def class_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy (Eq. 4, 5) of logits [K, 2] against classes [K] in {0, 1}, or their probability; NaN unlabelled."""
+    """Return the cross-entropy (Eq. 4, 5) of logits [K, 2] with classes [K], 0, 1 or a probability; NaN: unlabelled."""
     labelled = ~target.isnan()
     chance = target.nan_to_num()
     losses = F.cross_entropy(logits, torch.stack([1 - chance, chance], dim=1), reduction="none")
@@ -55,7 +55,7 @@ def class_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def landmark_loss(output: Tensor, target: Tensor, weight: Tensor, kind: str = "euclidean") -> Tensor:
-    """Landmarks [K, 42] against targets [K, 21, 2] in region units, weights [K, 21]: invisible points weigh 0.
+    """Return the loss of landmarks [K, 42] against targets [K, 21, 2] in region units; invisible points weigh 0.
 
     'euclidean': sum_i v_i (dx² + dy²) / 2N (HyperFace Eq. 2). 'wing': Feng et al. 2018, w 0.1, ε 0.02, which keeps
     pulling where the squared error has gone flat.
@@ -75,13 +75,13 @@ def landmark_loss(output: Tensor, target: Tensor, weight: Tensor, kind: str = "e
 
 
 def euclidean_loss(output: Tensor, target: Tensor) -> Tensor:
-    """Mean squared difference [K, n] over the labelled entries (visibility, pose: HyperFace Eq. 3, 4)."""
+    """Return the mean squared difference [K, n] over the labelled entries (visibility, pose: HyperFace Eq. 3, 4)."""
     labelled = ~target.isnan()
     return _mean((output - target.nan_to_num()).square(), labelled.float())
 
 
 def pose_loss(output: Tensor, pose: Tensor) -> Tensor:
-    """Mean squared difference to roll, pitch, yaw [K, 3] in radians (HyperFace Eq. 4), NaN unlabelled.
+    """Return the mean squared difference to roll, pitch, yaw [K, 3] in radians (HyperFace Eq. 4); NaN: unlabelled.
 
     Of an output [K, 4] the first two are the roll's sine and cosine: a roll over the whole circle has no seam there.
     """
@@ -91,7 +91,7 @@ def pose_loss(output: Tensor, pose: Tensor) -> Tensor:
 
 
 def age_loss(output: Tensor, age: Tensor, weight: float, sigma: float | Tensor) -> Tensor:
-    """Eq. 6: (1 - λ) ½ (y - a)² + λ (1 - exp(-(y - a)² / 2σ²)), years, NaN unlabelled.
+    """Return Eq. 6: (1 - λ) ½ (y - a)² + λ (1 - exp(-(y - a)² / 2σ²)), in years; NaN: unlabelled.
 
     σ is one number or that of each age [K]. The Euclidean half is in units of σ so that both halves meet in scale where
     λ switches. A head of several outputs learns the label's distribution beside it (Gao et al. 2017, DLDL).
@@ -105,7 +105,7 @@ def age_loss(output: Tensor, age: Tensor, weight: float, sigma: float | Tensor) 
 
 
 def _distribution_loss(output: Tensor, age: Tensor) -> Tensor:
-    """Cross-entropy [K] of logits [K, n] of the ages 0 … n-1 against a Gaussian of AGE_SPREAD around the label."""
+    """Return the cross-entropy [K] of logits [K, n] of ages 0 … n-1 with a Gaussian of AGE_SPREAD at the label."""
     ages = torch.arange(output.shape[1], dtype=torch.float32, device=output.device)
     distance = (ages - age.clamp(max=output.shape[1] - 1)[:, None]) / AGE_SPREAD
     target = (-0.5 * distance.square()).softmax(dim=1)
@@ -113,7 +113,7 @@ def _distribution_loss(output: Tensor, age: Tensor) -> Tensor:
 
 
 def identity_loss(cosines: Tensor, subject: Tensor, scale: float, margin: float) -> Tensor:
-    """Eq. 7, softmax over the subjects, on cosines [K, S] times a scale; subject [K], -1 unlabelled.
+    """Return Eq. 7, softmax over the subjects, on cosines [K, S] times a scale; subject [K], -1: unlabelled.
 
     A margin > 0 is taken off the true subject's cosine (CosFace, Wang et al. 2018).
     """
@@ -124,18 +124,18 @@ def identity_loss(cosines: Tensor, subject: Tensor, scale: float, margin: float)
 
 
 def embedding_loss(output: Tensor, target: Tensor) -> Tensor:
-    """1 - cosine of embeddings [K, 128] to the teacher's, NaN rows unlabelled."""
+    """Return 1 - cosine of embeddings [K, 128] with the teacher's; NaN rows: unlabelled."""
     labelled = ~target.isnan().any(dim=1)
     return _mean(1 - F.cosine_similarity(output, target.nan_to_num()), labelled.float())
 
 
 def read_class(output: Tensor) -> Tensor:
-    """Logits [K, 2] → probability [K] of class 1."""
+    """Read logits [K, 2] as the probability [K] of class 1."""
     return output.float().softmax(dim=1)[:, 1]
 
 
 def read_age(output: Tensor) -> Tensor:
-    """Output [K, 1] → years [K]; of logits [K, n] of the ages 0 … n-1 the median: least absolute error."""
+    """Read output [K, 1] as years [K]; of logits [K, n] of ages 0 … n-1 the median, of the least absolute error."""
     if output.shape[1] == 1:
         return expected_age(output)
     chances = output.float().softmax(dim=1)
@@ -147,19 +147,19 @@ def read_age(output: Tensor) -> Tensor:
 
 
 def expected_age(output: Tensor) -> Tensor:
-    """The age [K] that Eq. 6 learns: the output itself, or the mean of its distribution."""
+    """Return the age [K] that Eq. 6 learns: the output itself, or the mean of its distribution."""
     if output.shape[1] == 1:
         return output.float()[:, 0] * AGE_SCALE + AGE_CENTRE
     return output.float().softmax(dim=1) @ torch.arange(output.shape[1], dtype=torch.float32, device=output.device)
 
 
 def read_landmarks(output: Tensor) -> Tensor:
-    """Output [K, 42] → points [K, 21, 2] in region units: 0 the centre, ±0.5 its sides."""
+    """Read output [K, 42] as points [K, 21, 2] in region units: 0 is the centre, ±0.5 are its sides."""
     return output.float().view(-1, markup.COUNT, 2)
 
 
 def read_pose(output: Tensor) -> Tensor:
-    """Output [K, 3] in radians, or [K, 4] with sine and cosine of the roll → roll, pitch, yaw [K, 3] in degrees."""
+    """Read output [K, 3] (radians) or [K, 4] (sine and cosine of roll) as roll, pitch, yaw [K, 3] in degrees."""
     output = output.float()
     if output.shape[1] == 4:
         output = torch.cat([torch.atan2(output[:, :1], output[:, 1:2]), output[:, 2:]], dim=1)
@@ -220,7 +220,7 @@ identity trunk's teacher; 'identity' the softmax whose fc8 exists in training on
 
 
 def losses(outputs: Mapping[str, Tensor], labels: Labels, config: LossConfig) -> dict[str, Tensor]:
-    """Unweighted loss of every task that the batch has both output and label for."""
+    """Return the unweighted loss of every task that the batch has both output and label for."""
     return {
         name: task.loss(outputs[name].float(), labels, config)
         for name, task in TASKS.items()
@@ -229,5 +229,5 @@ def losses(outputs: Mapping[str, Tensor], labels: Labels, config: LossConfig) ->
 
 
 def total(parts: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
-    """Eq. 8: the weighted sum; a weight the mapping lacks is the table's."""
+    """Return Eq. 8, the weighted sum of losses; a weight that the mapping lacks is the one in TASKS."""
     return torch.stack([parts[name] * weights.get(name, TASKS[name].weight) for name in parts]).sum()

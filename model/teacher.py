@@ -33,7 +33,7 @@ _RESIDUAL_NAMES = {
 
 
 def start(network: AllInOne, seed: int = 0) -> None:
-    """Starts a network from the identity network that its trunk was taken from, in the shared folder.
+    """Give a network the weights of the identity network that its trunk was taken from, from the shared folder.
 
     Raises FileNotFoundError without the file, ValueError for a trunk that has none and a file that does not fit.
     """
@@ -45,7 +45,7 @@ def start(network: AllInOne, seed: int = 0) -> None:
 
 
 def load_mobile(network: AllInOne, path: Path) -> None:
-    """Starts a `mobile` network from a MobileFaceNet whose descriptor it then has (an .npz of folded convolutions).
+    """Give a `mobile` network the weights of a MobileFaceNet (an .npz of folded convolutions), and its descriptor.
 
     That network takes BGR; the first convolution's weights change places so that this one takes RGB. The deep branches'
     own stages start as copies. Raises FileNotFoundError without the file, ValueError where it does not fit.
@@ -70,7 +70,7 @@ def load_mobile(network: AllInOne, path: Path) -> None:
 
 
 def load_teacher(network: AllInOne, path: Path, seed: int = 0) -> None:
-    """Starts a `residual` network from dlib's face recognition ResNet (an .npz of folded convolutions, CC0).
+    """Give a `residual` network the weights of dlib's face recognition ResNet (an .npz of folded convolutions, CC0).
 
     fc7 and the linear map after it are set so that embedding(descriptor) is the teacher's 128-d descriptor; the
     descriptor's other 384 directions start as small random projections. Raises FileNotFoundError without the file,

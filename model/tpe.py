@@ -24,7 +24,7 @@ HELD_OUT = 150
 
 
 def train(people: Described, config: Config, held_out: int = HELD_OUT) -> LearnedProjection:
-    """From the train people; `held_out` of them choose the step, and whether the others' mean is taken off first.
+    """Train on the train people, of whom `held_out` choose the step, and whether the others' mean is subtracted first.
 
     The descriptors of one network have a large mean that all faces share, another's have none: so both are tried. The
     validation people have no part in it: what they calibrate is measured on them for the first time. Raises ValueError
@@ -50,7 +50,7 @@ def train(people: Described, config: Config, held_out: int = HELD_OUT) -> Learne
 
 
 def report(people: Described, projection: LearnedProjection) -> str:
-    """TAR at three FARs by the cosine and by the TPE, on each split."""
+    """Return a table of TAR at three FARs by the cosine and by the TPE, on each split."""
     lines = [f"mean taken off: {'yes' if projection.mean.any() else 'no'}"]
     for split in ("val", "test"):
         part = people.of(split)
@@ -61,7 +61,7 @@ def report(people: Described, projection: LearnedProjection) -> str:
 
 
 def main() -> None:
-    """Command line."""
+    """Run the command line: train the projection, report on it and save it."""
     parser = argparse.ArgumentParser(
         description="Trains the triplet embedding on CelebA's train people; some of them choose the step."
     )

@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _join(device: str) -> str:
-    """Joins the processes that torchrun started, if it did; this one's device."""
+    """Join the processes that torchrun started, if it did; return this process's device."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return device
     if device.startswith("cuda"):

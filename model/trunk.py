@@ -12,12 +12,12 @@ PIXEL_SCALE = 256.0
 
 
 def normalise(pixels: Tensor, mean: tuple[float, float, float] = PIXEL_MEAN, scale: float = PIXEL_SCALE) -> Tensor:
-    """RGB pixels [K, 3, H, W] 0–255, uint8 or float → what a trunk of that mean and scale takes, float32."""
+    """Return RGB pixels [K, 3, H, W], uint8 or float 0–255, as float32 with the mean and scale that a trunk takes."""
     return (pixels.float() - torch.tensor(mean, device=pixels.device).view(1, 3, 1, 1)) / scale
 
 
 def alexnet_stages(channels: tuple[int, ...]) -> nn.ModuleList:
-    """The paper's convolutions 1-7 (or HyperFace's 1-5). A stage's pooling opens the next, so taps are unpooled."""
+    """Return the paper's convolutions 1-7 (or HyperFace's 1-5). A stage's pooling opens the next: taps are unpooled."""
     kernels = ((11, 4, 0), (5, 1, 2), (3, 1, 1), (3, 1, 1), (3, 1, 1), (3, 1, 1), (3, 1, 1))
     stages = []
     width = 3
@@ -39,7 +39,7 @@ class Residual(nn.Module):
         nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        """[K, C, H, W] → the same shape."""
+        """Map [K, C, H, W] to the same shape."""
         return F.relu(self.conv2(F.relu(self.conv1(x))) + x)
 
 
@@ -52,7 +52,7 @@ class ResidualDown(nn.Module):
         self.conv2 = nn.Conv2d(out, out, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[K, C, H, W] → [K, C', ⌈H/2⌉ or ⌊H/2⌋, …]."""
+        """Map [K, C, H, W] to [K, C', ⌈H/2⌉ or ⌊H/2⌋, …]."""
         y = self.conv2(F.relu(self.conv1(x)))
         short = F.avg_pool2d(x, 2)
         height, width = max(y.shape[2], short.shape[2]), max(y.shape[3], short.shape[3])
@@ -62,7 +62,7 @@ class ResidualDown(nn.Module):
 
 
 def residual_stages(channels: tuple[int, ...]) -> nn.ModuleList:
-    """dlib's face recognition ResNet in seven stages: 35², 17², 17², 8², 8², 4² and 2² pixels of a 150² crop."""  # noqa: D403
+    """Return the seven stages of dlib's face recognition ResNet: 35², 17², 17², 8², 8², 4² and 2² pixels."""
     c1, c2, c3, c4, c5, c6, c7 = channels
     stem = [nn.Conv2d(3, c1, 7, stride=2), nn.ReLU(), nn.MaxPool2d(3, 2)]
     return nn.ModuleList(

@@ -20,7 +20,7 @@ Image = NDArray[np.uint8]
 
 
 def region_matrices(boxes: Array, size: int, roll: Array | None = None) -> Array:
-    """Affine maps [K, 2, 3] from image pixels to a size × size crop that shows each box with REGION_SCALE context.
+    """Return affine maps [K, 2, 3] from photo pixels to size × size crops: each box with REGION_SCALE context.
 
     A box with a roll [K] is turned about its centre by so many degrees, and its crop shows it upright.
     """
@@ -33,7 +33,7 @@ def region_matrices(boxes: Array, size: int, roll: Array | None = None) -> Array
 
 
 def similarity(source: Array, target: Array) -> Array:
-    """Least-squares similarity transforms [N, 2, 3] that take source [N, P, 2] to target [N, P, 2] or [P, 2].
+    """Return the least-squares similarities [N, 2, 3] that take source [N, P, 2] to target [N, P, 2] or [P, 2].
 
     Rotation, uniform scale and shift without reflection: Umeyama 1991, in closed form for the plane. Degenerate
     sources (all points equal) give the identity rotation at scale 0.
@@ -53,18 +53,18 @@ def similarity(source: Array, target: Array) -> Array:
 
 
 def alignment_matrices(points: Array, size: int, frame: str = "canonical") -> Array:
-    """Affine maps [N, 2, 3] from image pixels to the size × size chip of a frame, from landmarks [N, 21, 2]."""
+    """Return affine maps [N, 2, 3] from photo pixels to the size × size chip of a frame, by landmarks [N, 21, 2]."""
     chosen, places = markup.FRAMES[frame]
     return similarity(points[:, list(chosen)], places * size)
 
 
 def transform(points: Array, matrices: Array) -> Array:
-    """Points [N, P, 2] under affine maps [N, 2, 3]."""
+    """Return the points [N, P, 2] under affine maps [N, 2, 3]."""
     return points @ matrices[:, :, :2].transpose(0, 2, 1) + matrices[:, None, :, 2]
 
 
 def warp(image: Image, matrix: NDArray[Any], size: int) -> Image:
-    """One size × size crop [size, size, 3] of an image under an affine map [2, 3] from image to crop; black outside.
+    """Return one crop [size, size, 3] of an image under an affine map [2, 3] from image to crop; black outside.
 
     What shrinks is averaged by area first, so that large faces do not alias. A map without inverse, or of numbers that
     are not finite, shows nothing: black.
@@ -96,7 +96,7 @@ def warp(image: Image, matrix: NDArray[Any], size: int) -> Image:
 
 
 def crop(images: Sequence[Image], image_index: Indices, matrices: Array, size: int) -> Image:
-    """Crops uint8 [K, size, size, 3] of K affine maps [K, 2, 3], each from the image that image_index [K] names."""
+    """Return crops uint8 [K, size, size, 3] of affine maps [K, 2, 3], each of the image that image_index [K] names."""
     crops = np.empty((len(matrices), size, size, 3), np.uint8)
     for k, (index, matrix) in enumerate(zip(image_index.tolist(), matrices, strict=True)):
         crops[k] = warp(images[index], matrix, size)

@@ -39,18 +39,18 @@ class Sample:
 
 
 def shared_dir() -> Path:
-    """Where the tars and labels lie: FACE_SHARED_DIR, by default ../shared beside the repository."""
+    """Return the folder of tars and labels: FACE_SHARED_DIR, by default ../shared beside the repository."""
     default = Path(__file__).resolve().parents[2].parent / "shared"
     return Path(os.environ.get("FACE_SHARED_DIR", default))
 
 
 def cache_dir() -> Path:
-    """Where photos are unpacked and decoded: FACE_CACHE_DIR, by default ~/.cache/allinone-face."""
+    """Return the folder of unpacked and decoded photos: FACE_CACHE_DIR, by default ~/.cache/allinone-face."""
     return Path(os.environ.get("FACE_CACHE_DIR", "~/.cache/allinone-face")).expanduser()
 
 
 def data_dir(name: str) -> Path:
-    """Folder of a set's photos, unpacked from its tar on first use. Raises FileNotFoundError naming the missing tar."""
+    """Return a set's folder, unpacked from its tar on first use. Raises FileNotFoundError naming a missing tar."""
     folder = cache_dir() / "data" / name
     if folder.is_dir():
         return folder
@@ -65,13 +65,13 @@ def data_dir(name: str) -> Path:
 
 
 def held_out(key: str, share: float) -> bool:
-    """Whether a training photo (or person) belongs to the validation part: a stable hash, so every run agrees."""
+    """Return whether a training photo (or person) is in the validation part: a stable hash, so every run agrees."""
     value = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
     return value < share * 2**32
 
 
 def with_machine_labels(samples: list[Sample], set_name: str) -> list[Sample]:
-    """Adds the machine labels of a set: mesh landmarks, visibility, pose, box and the identity teacher's descriptor.
+    """Add the machine labels of a set: mesh landmarks, visibility, pose, box and the identity teacher's descriptor.
 
     Human landmarks stay where a sample has them; the mesh fills only the points they lack. Without the label files
     (FACE_SHARED_DIR/data/labels) raises FileNotFoundError.

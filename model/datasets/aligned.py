@@ -55,7 +55,7 @@ class AlignedFaces:
         self._chances = age_chances(self.samples, balance_age) if balance_age else None
 
     def batch(self, count: int, rng: np.random.Generator) -> Batch:
-        """`count` random faces, mirrored half the time, jittered and degraded."""
+        """Return `count` random faces as a batch, mirrored half the time, jittered and degraded."""
         indices = rng.choice(len(self.samples), count, p=self._chances)
         crops = []
         for i in indices:
@@ -68,7 +68,7 @@ class AlignedFaces:
         return {"crops": _stack(crops)} | self._targets([self.samples[i] for i in indices])
 
     def exact(self, indices: Sequence[int]) -> Batch:
-        """The named samples' chips, unchanged: what validation sees."""
+        """Return the chips of the samples at these indices, unchanged, as validation sees them."""
         samples = [self.samples[i] for i in indices]
         crops = [geometry.warp(self.photos[self.samples[i]], self.matrices[i], self.size) for i in indices]
         return {"crops": _stack(crops)} | self._targets(samples)
@@ -91,7 +91,7 @@ class AlignedFaces:
 
 
 def age_chances(samples: Sequence[Sample], power: float) -> Array:
-    """Sampling chances ∝ (photos within about 3 years of this age)^-power: rare ages come up more often."""
+    """Return sampling chances ∝ (photos within about 3 years of this age)^-power: rare ages come up more often."""
     ages = np.array([s.age for s in samples])
     histogram = np.bincount(ages.astype(int), minlength=120).astype(float)
     kernel = np.exp(-0.5 * (np.arange(-9, 10) / 3) ** 2)

@@ -114,7 +114,7 @@ def _labelled(sample: Sample, labels: Sequence[str]) -> bool:
 
 
 def alignments(points: Array, size: int) -> Array:
-    """Affine maps [N, 2, 3] to the canonical chip, from landmarks [N, 21, 2]; NaN where too few are known."""
+    """Return affine maps [N, 2, 3] to the canonical chip, from landmarks [N, 21, 2]; NaN where too few are known."""
     fixed = np.isin(np.arange(markup.COUNT), (*markup.EARS, markup.COUNT - 1), invert=True)
     seven = np.isin(np.arange(markup.COUNT), markup.ALIGNMENT)
     known = np.isfinite(points[..., 0] + points[..., 1]) & fixed
@@ -149,7 +149,7 @@ def archive_regions(
 
 
 def load(config: ArchivesConfig, size: int) -> Data:
-    """Reads the archives and builds the turns and the validation batches.
+    """Read the archives; return the turns of their loaders and the validation batches.
 
     Raises FileNotFoundError naming what is missing, ValueError for sets that lack what a sub-network learns.
     """
@@ -189,7 +189,7 @@ def _folder(root: Path, name: str) -> Path:
 
 
 def _parts(samples: Sequence[Sample], config: ArchivesConfig) -> tuple[list[Sample], list[Sample]]:
-    """Training and validation samples of one set; FDDB has no test part but the fold left out."""
+    """Return training and validation samples of one set; FDDB has no test part but the fold left out."""
     if samples and samples[0].source == fddb.SOURCE:
         usable = [s for s in samples if s.group != str(config.fold)]
     else:

@@ -13,7 +13,7 @@ COARSE = 0.12
 
 
 def jitter_matrix(size: int, rng: np.random.Generator, angle: float, scale: float, shift: float) -> Array:
-    """Affine map [3, 3] of a size × size crop onto itself: normal rotation (degrees), log scale and shift (sides)."""
+    """Return a random affine map [3, 3] of a size × size crop onto itself, from rotation (degrees), scale and shift."""
     radians = np.deg2rad(rng.normal(0, angle))
     factor = np.exp(rng.normal(0, scale))
     cosine = factor * np.cos(radians)
@@ -27,12 +27,12 @@ def jitter_matrix(size: int, rng: np.random.Generator, angle: float, scale: floa
 
 
 def mirror_matrix(size: int) -> Array:
-    """Affine map [3, 3] that mirrors a crop left to right."""
+    """Return the affine map [3, 3] that mirrors a crop left to right."""
     return np.array([[-1.0, 0.0, size], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 
 
 def degrade(crop: Image, rng: np.random.Generator, coarse: float = COARSE) -> Image:
-    """Light, contrast, colour, sometimes grey, blur, JPEG noise, an occluding patch, and to `coarse` low resolution."""
+    """Change light, contrast and colour, blur, add JPEG noise and a patch, and make a share `coarse` coarse."""
     size = crop.shape[0]
     kind = rng.random() - coarse
     if kind < 0:

@@ -51,7 +51,7 @@ Covering = tuple[Opacity, Colours]
 def cover(
     photo: Image, points: Array, visibility: Array, rng: np.random.Generator, kind: str | None = None
 ) -> tuple[Image, Array]:
-    """Draws one covering over the face with landmarks [21, 2] of a photo uint8 [H, W, 3]; the new photo and visibility.
+    """Draw one covering over the face with landmarks [21, 2] of a photo [H, W, 3]; return photo and visibility.
 
     Without a `kind` of KINDS one is drawn by CHANCES. Landmarks that were hidden before stay hidden, unlabelled ones
     (NaN) stay so unless they are covered. The inputs are not changed; they come back as they are when no covering of
@@ -72,7 +72,7 @@ def cover(
 
 
 def covered(opacity: Opacity, points: Array) -> NDArray[np.bool_]:
-    """Which landmarks [21] lie where the opacity is over a half; those outside the photo do not."""
+    """Return which landmarks [21] lie where the opacity is over a half; those outside the photo do not."""
     height, width = opacity.shape
     column, row = np.floor(points).astype(int).T
     inside = (column >= 0) & (row >= 0) & (column < width) & (row < height)
@@ -81,7 +81,7 @@ def covered(opacity: Opacity, points: Array) -> NDArray[np.bool_]:
 
 
 def draw_mask(photo: Image, points: Array, _known: Array, rng: np.random.Generator) -> Covering:
-    """A cloth mask from the nose (sometimes from under it) over the mouth to below the chin, with its straps."""
+    """Draw a cloth mask from the nose (sometimes from under it) over the mouth to below the chin, with its straps."""
     eyes = points[list(_EYES)].mean(axis=0)
     nose = points[_NOSE]
     chin = points[_CHIN]
@@ -117,7 +117,7 @@ def draw_mask(photo: Image, points: Array, _known: Array, rng: np.random.Generat
 
 
 def draw_sunglasses(photo: Image, points: Array, seen_before: Array, rng: np.random.Generator) -> Covering:
-    """Dark glasses: a lens on each eye that can be seen, the bridge between them and the temples to the ears."""
+    """Draw dark glasses: a lens on each eye that can be seen, the bridge between them and the temples to the ears."""
     eyes = points[list(_EYES)].mean(axis=0)
     height = float(np.linalg.norm(points[_CHIN] - eyes))
     across = points[11] - points[6]
@@ -150,7 +150,7 @@ def draw_sunglasses(photo: Image, points: Array, seen_before: Array, rng: np.ran
 
 
 def draw_hand(photo: Image, points: Array, seen_before: Array, rng: np.random.Generator) -> Covering:
-    """A hand with three to five fingers over some part of the face, and its arm, which leaves the photo."""
+    """Draw a hand with three to five fingers over some part of the face, and its arm, which leaves the photo."""
     eyes = points[list(_EYES)].mean(axis=0)
     height = float(np.linalg.norm(points[_CHIN] - eyes))
     targets = (eyes, points[7], points[10], points[18], points[_NOSE], points[_CHIN], (points[12] + points[17]) / 2)
@@ -182,7 +182,7 @@ def draw_hand(photo: Image, points: Array, seen_before: Array, rng: np.random.Ge
 
 
 def draw_object(photo: Image, points: Array, _known: Array, rng: np.random.Generator) -> Covering:
-    """A thing in front of the face: a turned rectangle or an ellipse of any colour, plain, striped or speckled."""
+    """Draw a thing in front of the face: a turned rectangle or an ellipse of any colour, plain, striped or speckled."""
     extent = float(np.ptp(points, axis=0).max())
     centre = points[int(rng.integers(markup.COUNT))] + rng.normal(0, 0.15, 2) * extent
     half = extent * np.exp(rng.uniform(np.log(0.12), np.log(0.5), 2))
@@ -217,7 +217,7 @@ def _blend(photo: Image, opacity: Opacity, colours: Colours, rng: np.random.Gene
 def _shaded(
     shape: tuple[int, ...], colour: Array, origin: Array, direction: Array, rng: np.random.Generator
 ) -> Colours:
-    """The colour [H, W, 3], lighter or darker along the direction as far as it is long, and across it."""
+    """Return the colour [H, W, 3], lighter or darker along the direction as far as it is long, and across it."""
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     length = max(float(np.linalg.norm(direction)), 1.0)
     along, across = (np.asarray(d) / length for d in (direction, _normal(direction)))
@@ -227,7 +227,7 @@ def _shaded(
 
 
 def _skin(photo: Image, points: Array, seen_before: Array, rng: np.random.Generator) -> Array:
-    """The colour of the hand: mostly that of the face around its nose, else one of some skin colours."""
+    """Return the colour of the hand: mostly that of the face around its nose, else one of some skin colours."""
     column, row = np.floor(points[_NOSE]).astype(int)
     inside = 1 <= row < photo.shape[0] - 1 and 1 <= column < photo.shape[1] - 1
     if rng.random() < 0.7 and inside and seen_before[_NOSE] > 0.5:
@@ -237,7 +237,7 @@ def _skin(photo: Image, points: Array, seen_before: Array, rng: np.random.Genera
 
 
 def _fingers(rng: np.random.Generator, width: float, away: Array) -> list[tuple[float, float, Array]]:
-    """Of each finger its place across the palm in widths, its spread in pixels, and how much shorter it is."""
+    """Return for each finger its place across the palm in widths, its spread in pixels, and how much shorter it is."""
     count = int(rng.integers(3, 6))
     spread = rng.uniform(0.85, 1.35)
     sides = np.arange(count) - (count - 1) / 2
@@ -254,13 +254,13 @@ def _normal(direction: Array) -> Array:
 
 
 def _rectangle(centre: Array, half: Array, angle: float) -> Array:
-    """Corners [4, 2] of a rectangle of half sides [2], its first side turned by so many degrees."""
+    """Return the corners [4, 2] of a rectangle of half sides [2], its first side turned by so many degrees."""
     turned = ((float(centre[0]), float(centre[1])), (2 * float(half[0]), 2 * float(half[1])), angle)
     return np.asarray(cv2.boxPoints(turned), np.float32)
 
 
 def _rounded(corners: Array) -> Array:
-    """The polygon [N, 2] with its corners cut, twice (Chaikin's rule)."""
+    """Return the polygon [N, 2] with its corners cut, twice (Chaikin's rule)."""
     for _ in range(2):
         following = np.roll(corners, -1, axis=0)
         corners = np.stack([0.8 * corners + 0.2 * following, 0.2 * corners + 0.8 * following], axis=1).reshape(-1, 2)
@@ -268,7 +268,7 @@ def _rounded(corners: Array) -> Array:
 
 
 def _fixed(points: Array) -> NDArray[np.int32]:
-    """Coordinates as OpenCV draws with: its pixel centres lie at integers, ours at half integers."""
+    """Return coordinates as OpenCV draws with them: its pixel centres lie at integers, ours at half integers."""
     return np.asarray(np.round((np.clip(points, -9000, 9000) - 0.5) * (1 << _SHIFT)), np.int32)
 
 

@@ -37,13 +37,13 @@ RANGES = (
 
 
 def glyphs(split: str) -> list[str]:
-    """The characters of a part: every fifth is of the test part."""
+    """Return the characters of a part; every fifth is in the test part."""
     characters = [chr(code) for first, last in RANGES for code in range(first, last + 1)]
     return [c for i, c in enumerate(characters) if (i % 5 == 0) == (split == "test")]
 
 
 def glyph_picture(character: str, colour: bool, rng: np.random.Generator) -> Pictures.Image:
-    """One glyph as an RGBA picture cut to what is drawn: in the colour font, or in outline in a random colour."""
+    """Return a glyph as an RGBA picture cut to what is drawn: in colour, or as an outline in a random colour."""
     font = ImageFont.truetype(str(COLOUR if colour else OUTLINE), COLOUR_SIZE if colour else 160)
     picture = Pictures.new("RGBA", (260, 260))
     ink = cast(tuple[int, int, int], tuple(int(v) for v in rng.integers(0, 256, 3)))

@@ -13,14 +13,14 @@ PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 def needed(path: Path, source: str) -> Path:
-    """The path, which has to be there. Raises FileNotFoundError naming the data set and the path."""
+    """Return the path, which must exist. Raises FileNotFoundError naming the data set and the path."""
     if not path.exists():
         raise FileNotFoundError(f"data set {source}: {path} is missing")
     return path
 
 
 def first_of(paths: Iterable[Path], source: str) -> Path:
-    """The first of several places that a file or folder may have. Raises FileNotFoundError naming all of them."""
+    """Return the first of several possible places of a file or folder. Raises FileNotFoundError naming all of them."""
     tried = list(paths)
     for path in tried:
         if path.exists():
@@ -29,13 +29,13 @@ def first_of(paths: Iterable[Path], source: str) -> Path:
 
 
 def rows(path: Path, source: str, separator: str | None = None) -> list[list[str]]:
-    """The fields of each line that holds any; split at white space unless a separator is given."""
+    """Return the fields of each line that holds any, split at white space unless a separator is given."""
     lines = needed(path, source).read_text(encoding="utf-8-sig").splitlines()
     return [[field.strip() for field in line.split(separator)] for line in lines if line.strip()]
 
 
 def listing(folder: Path, source: str) -> list[str]:
-    """Photos anywhere below a folder, relative to it, sorted. Raises FileNotFoundError when there are none."""
+    """Return the photos anywhere below a folder, relative to it, sorted. Raises FileNotFoundError without any."""
     photos = []
     for parent, folders, names in os.walk(needed(folder, source)):
         folders.sort()
@@ -56,7 +56,7 @@ def check(names: Iterable[str], folder: Path, source: str) -> None:
 
 
 def mat(path: Path, source: str) -> dict[str, Any]:
-    """Variables of a .mat file up to version 7; structures have attributes, cells are object arrays.
+    """Return the variables of a .mat file up to version 7; structures have attributes, cells are object arrays.
 
     Raises FileNotFoundError, ValueError for another kind of file, NotImplementedError for version 7.3 (HDF5).
     """
@@ -73,5 +73,5 @@ def mat(path: Path, source: str) -> dict[str, Any]:
 
 
 def column(value: Any, kind: type = object) -> Any:
-    """A MATLAB column or cell as an array [N], also where squeezing left one bare element."""
+    """Return a MATLAB column or cell as an array [N], also where squeezing left one bare element."""
     return np.atleast_1d(np.asarray(value, dtype=kind))

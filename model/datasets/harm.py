@@ -11,14 +11,14 @@ KINDS = ("dark", "small", "packed", "blurred")
 
 
 def harm(image: Image, rng: np.random.Generator) -> Image:
-    """One harm of KINDS, or two in a third of the draws, each of random strength."""
+    """Harm a photo in one of KINDS, or in two for a third of the draws, each with random strength."""
     for kind in rng.choice(KINDS, 1 if rng.random() < 2 / 3 else 2, replace=False):
         image = HARMS[str(kind)](image, rng)
     return image
 
 
 def dark(image: Image, rng: np.random.Generator) -> Image:
-    """Values as a power, weakened, with a sensor's noise: at most as dark as value² × 0.3 with noise of 6."""
+    """Darken: raise values to a power, weaken them and add a sensor's noise, at most value² × 0.3 with noise of 6."""
     power = rng.uniform(1.2, 2.2)
     gain = rng.uniform(0.3, 0.8)
     noise = rng.uniform(1, 6)
@@ -28,7 +28,7 @@ def dark(image: Image, rng: np.random.Generator) -> Image:
 
 
 def small(image: Image, rng: np.random.Generator) -> Image:
-    """Shrunk to between a sixth and a half, and grown again."""
+    """Shrink to between a sixth and a half, and enlarge to the old size again."""
     height, width = image.shape[:2]
     share = rng.uniform(1 / 6, 1 / 2)
     size = max(round(width * share), 4), max(round(height * share), 4)
@@ -37,13 +37,13 @@ def small(image: Image, rng: np.random.Generator) -> Image:
 
 
 def packed(image: Image, rng: np.random.Generator) -> Image:
-    """Through JPEG of quality 5 to 25."""
+    """Compress as JPEG of quality 5 to 25."""
     data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(5, 26))])[1]
     return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
 
 def blurred(image: Image, rng: np.random.Generator) -> Image:
-    """Gaussian blur of 0.8 to 3 pixels."""
+    """Blur by a Gaussian of 0.8 to 3 pixels."""
     return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.8, 3.0)), np.uint8)
 
 

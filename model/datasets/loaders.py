@@ -53,7 +53,7 @@ class Mixture:
     seed: int
 
     def batch(self, step: int) -> tuple[str, Batch]:
-        """Source name and batch of one step: depends on nothing but the seed and the step."""
+        """Return the source's name and the batch of one step, which depend on nothing but the seed and the step."""
         rng = np.random.default_rng((self.seed, step))
         names = list(self.loaders)
         shares = np.array([self.shares[name] for name in names])

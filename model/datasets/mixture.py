@@ -56,7 +56,7 @@ class Data:
 
 
 def photos(with_profiles: bool = False) -> tuple[list[Sample], list[Sample]]:
-    """All labelled faces but LFW's, and all backgrounds, of every split; `with_profiles` also those of model.synthesis.
+    """Return all labelled faces but LFW's, and all backgrounds, of every split; `with_profiles` adds synthetic ones.
 
     Raises FileNotFoundError naming what is missing.
     """
@@ -67,7 +67,7 @@ def photos(with_profiles: bool = False) -> tuple[list[Sample], list[Sample]]:
 
 
 def load(config: MixtureConfig, size: int, frame: str = "canonical") -> Data:
-    """Reads every set, decodes once, and builds the loaders. Raises FileNotFoundError naming what is missing."""
+    """Read every set, decode its photos once and build the loaders. Raises FileNotFoundError for what is missing."""
     faces, empty = photos(config.profiles)
     store = PhotoStore(faces + empty)
     train = filled([s for s in faces if s.split == "train"], config.pseudo, config.pseudo_share)

@@ -22,7 +22,7 @@ class Photo:
     fold: int = 0
 
     def samples(self, **columns: Any) -> list[Sample]:
-        """One Sample a face, '#number' after the photo's name; a column gives each face's value of a field."""
+        """Return a Sample for each face, named PHOTO#number; a column gives the value of a field for each face."""
         return [
             replace(
                 self.sample,
@@ -36,7 +36,7 @@ class Photo:
 
 
 def ellipse_boxes(ellipses: Array) -> Array:
-    """Bounding boxes [N, 4] of ellipses [N, 5]: two radii, angle of the first axis in radians, centre x, y."""
+    """Return the bounding boxes [N, 4] of ellipses [N, 5]: two radii, angle of the first in radians, centre x, y."""
     first, second, angle, x, y = np.asarray(ellipses, np.float64).reshape(-1, 5).T
     half_width = np.hypot(first * np.cos(angle), second * np.sin(angle))
     half_height = np.hypot(first * np.sin(angle), second * np.cos(angle))

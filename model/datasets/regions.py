@@ -61,7 +61,7 @@ class Regions:
         hardships: Hardships = Hardships(),
         boxes: Array | None = None,
     ) -> None:
-        """Without `boxes` [N, 4] of the samples, boxes follow from landmarks and samples that lack one are out."""
+        """Take samples with `boxes` [N, 4]; without, boxes follow from landmarks, and samples without are left out."""
         self.hardships = hardships
         self.backgrounds = list(backgrounds)
         self.photos = photos
@@ -92,12 +92,12 @@ class Regions:
 
     @staticmethod
     def safe(sample: Sample) -> bool:
-        """Whether what misses the marked face is no face: the labelling detector saw no other one in the photo."""
+        """Return whether a region beside the marked face holds no face: the labelling detector saw no other one."""
         finite = sample.landmarks is not None and bool(np.isfinite(sample.landmarks).all())
         return finite and sample.faces == 1 and sample.source in ("celeba_wild", "mtfl_net")
 
     def batch(self, count: int, rng: np.random.Generator) -> Batch:
-        """`count` regions: faces with jittered boxes, and negatives."""
+        """Return `count` regions: faces with jittered boxes, and negatives."""
         rows = []
         for _ in range(count):
             if rng.random() < self.negatives:
@@ -108,7 +108,7 @@ class Regions:
         return _collate(rows)
 
     def exact(self, indices: Sequence[int], angles: Sequence[float] | None = None) -> Batch:
-        """The named samples' own boxes, the photos unchanged or turned by angles in degrees: what validation sees."""
+        """Return the samples' own boxes as regions of photos as they are or turned by degrees: what validation sees."""
         spins = [_spin(angle) for angle in angles] if angles else [None] * len(indices)
         pairs = zip(indices, spins, strict=True)
         return _collate([self._region(i, self._turned_box(i, spin), np.eye(3), False, spin) for i, spin in pairs])
@@ -119,7 +119,7 @@ class Regions:
         return _collate([self._negative(rng, plain=True) for _ in range(count)])
 
     def _turned_box(self, i: int, spin: Array | None) -> Array:
-        """The face's box in the photo turned by `spin`: a turned face's box is that of its turned landmarks."""
+        """Return the face's box in the photo turned by `spin`: a turned face's box is that of its turned landmarks."""
         if spin is None:
             marked: Array = self.boxes[i]
             return marked
@@ -212,7 +212,7 @@ class Regions:
         )
 
     def _beside_face(self, rng: np.random.Generator) -> tuple[Sample, Array]:
-        """A box that misses the marked face: elsewhere in the photo, or a part or surroundings of the face itself."""
+        """Return a box that misses the marked face: elsewhere in the photo, or a part or surroundings of the face."""
         i = self._safe[int(rng.integers(len(self._safe)))]
         sample = self.samples[i]
         truth = self.boxes[i]
@@ -234,7 +234,7 @@ class Regions:
 
 
 def _spin(angle: float) -> Array:
-    """Turns a photo [3, 3] about its corner by an angle in degrees, clockwise in the image."""
+    """Return the map [3, 3] that turns a photo about its corner by an angle in degrees, clockwise in the image."""
     cosine = np.cos(np.deg2rad(angle))
     sine = np.sin(np.deg2rad(angle))
     return np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
@@ -246,7 +246,7 @@ def _turn_angle(turn: Array, mirrored: bool) -> float:
 
 
 def random_box(photo: Image, rng: np.random.Generator) -> Array:
-    """A square box [4] of any size, at most a little outside the photo."""
+    """Return a square box [4] of any size, at most a little outside the photo."""
     height, width = photo.shape[:2]
     longest = min(height, width) * 1.1
     side = np.exp(rng.uniform(np.log(min(16, longest / 2)), np.log(longest)))
@@ -255,7 +255,7 @@ def random_box(photo: Image, rng: np.random.Generator) -> Array:
 
 
 def region_row(crop: Image, detection: float, points: Array, visibility: Array, pose: Array) -> Batch:
-    """One region's crop and labels: detection 1, 0 or NaN, points in region units, pose in radians; NaN unlabelled."""
+    """Return a region's crop and labels: detection 1, 0, NaN; points in region units; pose in radians; else NaN."""
     return {
         "crops": torch.from_numpy(crop).permute(2, 0, 1),
         "detection": torch.tensor(detection),

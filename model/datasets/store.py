@@ -18,7 +18,7 @@ from model.geometry import Image
 
 
 def read_photo(path: Path) -> Image:
-    """A photo as uint8 [H, W, 3] RGB, upright. Raises ValueError when it cannot be decoded."""
+    """Return a photo as uint8 [H, W, 3] RGB, upright. Raises ValueError when it cannot be decoded."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     if image is None:
         raise ValueError(f"{path}: not a readable photo")

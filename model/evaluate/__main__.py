@@ -115,7 +115,7 @@ def _titles(modules: Mapping[str, ModuleType]) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the protocols named; 1 with a clear line when data or weights are missing."""
+    """Run the protocols named; return 1, with a line on standard error, when data or weights are missing."""
     arguments = parser().parse_args(argv)
     if arguments.limit is not None and arguments.limit < 1:
         print("--limit must be at least 1", file=sys.stderr)
@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def write_report(run: Run, arguments: argparse.Namespace, argv: Sequence[str]) -> int:
-    """Writes the page; 0 also where some data are missing, 1 when no protocol has any."""
+    """Write the report; return 0 also where some data are missing, 1 when no protocol has any."""
     outcomes = report.gather(run, PAPER | PROTOCOLS, lambda name: command(name, arguments))
     model = run.analyzer.digest
     info = run.analyzer.info
@@ -158,7 +158,7 @@ def write_report(run: Run, arguments: argparse.Namespace, argv: Sequence[str]) -
 
 
 def command(protocol: str, arguments: argparse.Namespace) -> str:
-    """How to get a protocol's figures again with the checkpoint that the digest names."""
+    """Return the command that measures a protocol again with the checkpoint that the digest names."""
     options = [
         ("--folds", arguments.folds if protocol == "fddb" else None, None),
         ("--limit", arguments.limit, None),
@@ -175,7 +175,7 @@ def command(protocol: str, arguments: argparse.Namespace) -> str:
 
 
 def save(results: Sequence[Result], analyzer: Analyzer, arguments: argparse.Namespace) -> None:
-    """Writes the JSON file and the latest result's plots, as asked for: a run that is stopped keeps what it has."""
+    """Write the JSON file and the latest result's plots, where asked for: a run that is stopped keeps what it has."""
     if arguments.json is not None:
         parts = {r.protocol: {"command": command(r.protocol, arguments), **r.as_json()} for r in results}
         document = {"date": today(), "model": analyzer.digest, "info": analyzer.info, "results": parts}

@@ -15,7 +15,7 @@ from model.evaluate.result import Figure, Result
 
 
 def score(protocol: str, answers: Sequence[regions.Answer | None], samples: Sequence[Sample]) -> Result:
-    """Figures of one set. Raises ValueError when no sample has either label."""
+    """Return the figures of one set. Raises ValueError when no sample has either label."""
     figures = []
     for name, label in (("gender", "female"), ("smile", "smile")):
         truth = np.array([getattr(s, label) for s in samples], np.float64)

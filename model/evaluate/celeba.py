@@ -47,7 +47,7 @@ def evaluate(run: Run) -> Result:
 
 @torch.inference_mode()
 def teach(photos: Sequence[Analysed], path: Path) -> metrics.Floats:
-    """The identity teacher's descriptors [N, 128] of the main faces, chip and mirror as ours; 0 without a face."""
+    """Return the teacher's descriptors [N, 128] of the main faces, of chip and mirror image; 0 without a face."""
     network = AllInOne(PRESETS["residual"]).eval()
     load_teacher(network, path)
     size = network.config.input_size
@@ -69,7 +69,7 @@ def score(
     projection: LearnedProjection | None = None,
     teacher: metrics.Floats | None = None,
 ) -> Result:
-    """The protocol on what was found."""
+    """Return the protocol's result for analysed photos."""
     chosen = [photo.main_face() for photo in photos]
     detected = np.array([face is not None for face in chosen])
 

@@ -26,11 +26,11 @@ def evaluate(run: Run) -> Result:
 
 
 def test_samples(run: Run) -> list[Sample]:
-    """The test partition, the place of each face from its landmarks."""
+    """Return the samples of the test partition, each with its face's box by its landmarks."""
     test = run.some([s for s in celeba.read_archive(run.root("celeba")) if s.split == "test"])
     return [replace(s, box=regions.canonical_box(np.asarray(s.landmarks))) for s in test]
 
 
 def score(answers: Sequence[regions.Answer | None], samples: Sequence[Sample]) -> Result:
-    """The protocol on the answers for the faces."""
+    """Return the protocol's result for the answers about the faces."""
     return attributes.score("celeba-attributes", answers, samples)

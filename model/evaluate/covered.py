@@ -94,7 +94,7 @@ def score(found_by_change: dict[str, list[bool]], emoji_taken: Sequence[bool]) -
 
 
 def found_faces(run: Run, samples: Sequence[Sample], change: Callable[[Image, Array], Image]) -> list[bool]:
-    """Whether the marked face of each HELEN sample is found in its photo after the change."""
+    """Return whether the marked face of each HELEN sample is found in its photo after the change."""
     results = []
     for start in range(0, len(samples), BATCH):
         group = samples[start : start + BATCH]

@@ -40,7 +40,7 @@ def evaluate(run: Run) -> Result:
 
 
 def score(usual: Photos, low: Photos) -> Result:
-    """The protocol on photos by set, analysed with the default and with a low score threshold.
+    """Return the protocol's result for photos by set, analysed with the default and with a low score threshold.
 
     Raises ValueError when `helen` or `celeba` has no marked face.
     """

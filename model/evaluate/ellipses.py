@@ -11,7 +11,7 @@ CORNERS = 128
 
 
 def ellipse_polygon(ellipse: Floats, corners: int = CORNERS) -> Floats:
-    """Polygon [corners, 2], counter-clockwise for y upwards, of an ellipse [5]: radii, angle in radians, centre."""
+    """Return the polygon [corners, 2] of an ellipse [5] (radii, angle in radians, centre), counter-clockwise (y up)."""
     first, second, angle, x, y = ellipse
     turn = np.linspace(0, 2 * np.pi, corners, endpoint=False)
     along = first * np.cos(turn)
@@ -22,13 +22,13 @@ def ellipse_polygon(ellipse: Floats, corners: int = CORNERS) -> Floats:
 
 
 def box_polygon(box: Floats) -> Floats:
-    """Polygon [4, 2] of a box xyxy [4], in the same sense."""
+    """Return the polygon [4, 2] of a box xyxy [4], counter-clockwise for y upwards."""
     x1, y1, x2, y2 = box
     return np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], np.float64)
 
 
 def area(polygon: Floats) -> float:
-    """Area of a polygon [P, 2]; 0 for fewer than three corners."""
+    """Return the area of a polygon [P, 2]; 0 for fewer than three corners."""
     if len(polygon) < 3:
         return 0.0
     x, y = polygon.T
@@ -36,7 +36,7 @@ def area(polygon: Floats) -> float:
 
 
 def clip(polygon: Floats, window: Floats) -> Floats:
-    """The part of a convex polygon [P, 2] inside another [Q, 2] of the same sense (Sutherland and Hodgman 1974)."""
+    """Return the part of a convex polygon [P, 2] inside another [Q, 2] of the same sense (Sutherland, Hodgman 1974)."""
     for start, end in zip(window, np.roll(window, -1, axis=0), strict=True):
         if not len(polygon):
             break
@@ -55,7 +55,7 @@ def clip(polygon: Floats, window: Floats) -> Floats:
 
 
 def polygon_iou(first: Floats, second: Floats) -> float:
-    """Intersection over union of two convex polygons of one sense."""
+    """Return the intersection over union of two convex polygons of one sense."""
     if (first.max(axis=0) <= second.min(axis=0)).any() or (second.max(axis=0) <= first.min(axis=0)).any():
         return 0.0
     many, few = (first, second) if len(first) >= len(second) else (second, first)

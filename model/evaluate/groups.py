@@ -37,7 +37,7 @@ def evaluate(run: Run) -> Result:
 
 
 def columns(photos: Sequence[Analysed]) -> Columns:
-    """What the tables need of each photo with a face, by name, [N]."""
+    """Return by name, [N], what the tables need of each photo with a face."""
     rows = []
     for photo in photos:
         face = photo.main_face()
@@ -54,7 +54,7 @@ def columns(photos: Sequence[Analysed]) -> Columns:
 
 
 def score(aged: Columns, smiling: Columns) -> Result:
-    """The tables, figures and plots of both sets' columns."""
+    """Return the tables, figures and plots of both sets' columns."""
     tables = []
     for title, column, edges, unit in (
         ("yaw", "yaw", YAW, "°"),
@@ -83,7 +83,7 @@ def score(aged: Columns, smiling: Columns) -> Result:
 
 
 def calibration(scores: metrics.Floats, truth: metrics.Floats) -> tuple[tuple[metrics.Floats, metrics.Floats], float]:
-    """Mean score and share of positives of each bin that holds photos, and the expected calibration error."""
+    """Return the mean score and the share of positives of each bin with photos, and the expected calibration error."""
     bins = np.minimum((scores * BINS).astype(int), BINS - 1)
     held = np.unique(bins)
     said = np.array([scores[bins == b].mean() for b in held])

@@ -32,25 +32,25 @@ Outcome = tuple[bool, bool]
 
 
 def quarter(photo: Image, _rng: np.random.Generator) -> Image:
-    """The photo at a quarter of its width and height."""
+    """Return the photo at a quarter of its width and height."""
     height, width = photo.shape[:2]
     size = (max(1, round(width / 4)), max(1, round(height / 4)))
     return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def dark(photo: Image, rng: np.random.Generator) -> Image:
-    """The photo as in poor light: squared, dimmed to 0.35, with noise."""
+    """Return the photo as in poor light: squared, dimmed to 0.35, with noise."""
     dimmed = 255 * 0.35 * (photo / 255.0) ** 2
     return np.clip(np.round(dimmed + rng.normal(0, 4, photo.shape)), 0, 255).astype(np.uint8)
 
 
 def blurred(photo: Image, _rng: np.random.Generator) -> Image:
-    """The photo out of focus, by as much of its size whatever its size is."""
+    """Return the photo out of focus, by as much of its size whatever its size is."""
     return np.asarray(cv2.GaussianBlur(photo, (0, 0), 2.5 * max(photo.shape[:2]) / 500), np.uint8)
 
 
 def compressed(photo: Image, _rng: np.random.Generator) -> Image:
-    """The photo after JPEG compression of quality 10."""
+    """Return the photo after JPEG compression of quality 10."""
     encoded = cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, 10])[1]
     return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
 
@@ -65,7 +65,7 @@ TURNS = (90, 180, 270)
 
 
 def turned_samples(run: Run) -> list[Sample]:
-    """Every second validation photo of CelebA whose marked face has its landmarks: 158."""
+    """Return every second validation photo of CelebA whose marked face has its landmarks: 158."""
     photos = celeba.read("celeba_wild", run.root("celeba_wild"))
     return [s for s in photos if s.split == "val" and reference_box(s) is not None][::2]
 
@@ -84,7 +84,7 @@ def evaluate(run: Run) -> Result:
 
 
 def score(outcomes: dict[str, list[Outcome]], photos: int) -> Result:
-    """The figures of each harm's faces, found or not and right or not."""
+    """Return the figures of each harm's faces, found or not and right or not."""
     figures = []
     rows = list[Row]()
     for name, pairs in outcomes.items():
@@ -120,7 +120,7 @@ def _judged(run: Run, samples: Sequence[Sample], harm: str | None, degrees: int)
 
 
 def turn(photo: Image, sample: Sample, degrees: int) -> tuple[Image, Array, Array]:
-    """A sample's photo turned clockwise by quarters, with its landmarks [21, 2] and its face's box [1, 4]."""
+    """Return a sample's photo turned clockwise by quarters, with its landmarks [21, 2] and its face's box [1, 4]."""
     points = np.asarray(sample.landmarks, np.float64)
     box = reference_box(sample)
     assert box is not None
@@ -133,7 +133,7 @@ def turn(photo: Image, sample: Sample, degrees: int) -> tuple[Image, Array, Arra
 
 
 def outcome(boxes: Array, landmarks: Array, points: Array, box: Array) -> Outcome:
-    """Whether the marked face is found, and whether the landmarks of what was found are right."""
+    """Return whether the marked face is found, and whether the landmarks of what was found are right."""
     if not len(boxes):
         return False, False
     overlap = metrics.iou(boxes, box)[:, 0]

@@ -26,7 +26,7 @@ LIMITS = np.linspace(0, 0.15, 151)
 
 
 def test_samples(run: Run) -> list[Sample]:
-    """The test photos with 21 points from human markup alone: jaw points stand in the ears' place."""
+    """Return the test samples, with 21 points from human markup alone: jaw points stand in for the ears."""
     samples = [s for s in helen.read(run.root("helen")) if s.split == "test"]
     return [replace(s, landmarks=markup.from_68(helen.read_pts(s.path.with_suffix(".pts")))) for s in samples]
 
@@ -37,7 +37,7 @@ def evaluate(run: Run) -> Result:
 
 
 def score(photos: Sequence[Analysed]) -> Result:
-    """The protocol on what was found."""
+    """Return the protocol's result for analysed photos."""
     faces = [(p, face) for p in photos if (face := p.marked_face()) is not None]
     missed = len(photos) - len(faces)
     if faces:

@@ -32,7 +32,7 @@ def evaluate(run: Run) -> Result:
 
 
 def score(pairs: Sequence[Pair], photos: Sequence[Analysed], projection: LearnedProjection | None = None) -> Result:
-    """The protocol on what was found in the pairs' photos."""
+    """Return the protocol's result for the analysed photos of the pairs."""
     descriptors = {}
     for photo in photos:
         face = photo.main_face()

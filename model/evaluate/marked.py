@@ -22,13 +22,13 @@ Found = tuple[metrics.Floats, metrics.Floats]
 
 
 def detect(run: Run, photos: Sequence[Photo], title: str) -> list[Found]:
-    """What the Analyzer finds in each photo, from LOW_SCORE up: below it nothing is refined."""
+    """Return the detections in each photo from LOW_SCORE up, below which nothing is refined."""
     analysed = run.analyse([photo.sample for photo in photos], title, min_score=LOW_SCORE)
     return [(a.faces.boxes, a.faces.scores) for a in analysed]
 
 
 def match(detections: Found, photo: Photo, threshold: float = 0.5) -> metrics.Integers:
-    """Verdicts [N] on one photo's detections: 1 right, 0 wrong, IGNORED."""
+    """Return the verdicts [N] on one photo's detections: 1 right, 0 wrong, IGNORED."""
     boxes, scores = detections
     verdicts = np.zeros(len(boxes), dtype=np.int64)
     if not len(photo.boxes) or not len(boxes):

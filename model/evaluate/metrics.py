@@ -26,7 +26,7 @@ IGNORED = -1
 
 
 def roc(scores: Floats, genuine: Flags) -> tuple[Floats, Floats, Floats]:
-    """False accept rates, true accept rates and thresholds, each [T], of pair scores [P]; genuine [P] marks mates.
+    """Return false and true accept rates and thresholds, each [T], of pair scores [P]; genuine [P] marks mates.
 
     Starts at (0, 0, inf) and ends at (1, 1, lowest score); equal scores are accepted together. Raises ValueError
     without a genuine or without an impostor pair.
@@ -47,19 +47,19 @@ def roc(scores: Floats, genuine: Flags) -> tuple[Floats, Floats, Floats]:
 
 
 def tar_at_far(scores: Floats, genuine: Flags, limits: Sequence[float]) -> Floats:
-    """Highest true accept rate [L] whose false accept rate is at most each of L limits; nothing is interpolated."""
+    """Return the highest true accept rates [L] at false accept rates up to L limits; nothing is interpolated."""
     far, tar, _ = roc(scores, genuine)
     return tar[np.searchsorted(far, np.asarray(limits), side="right") - 1]
 
 
 def area_under_roc(scores: Floats, genuine: Flags) -> float:
-    """Chance that a genuine pair scores above an impostor pair, ties counting half."""
+    """Return the chance that a genuine pair scores above an impostor pair, ties counting half."""
     far, tar, _ = roc(scores, genuine)
     return float(np.trapezoid(tar, far))
 
 
 def best_threshold(scores: Floats, genuine: Flags) -> float:
-    """The threshold of the highest accuracy, midway to the next lower score; the first such from above."""
+    """Return the threshold of the highest accuracy, midway to the next lower score; the first such from above."""
     scores = np.asarray(scores, dtype=np.float64)
     genuine = np.asarray(genuine, dtype=bool)
     far, tar, thresholds = roc(scores, genuine)
@@ -71,7 +71,7 @@ def best_threshold(scores: Floats, genuine: Flags) -> float:
 
 
 def fold_accuracies(scores: Floats, genuine: Flags, folds: Integers) -> tuple[Floats, Floats]:
-    """Accuracy and threshold [F] of each fold, its threshold chosen on all the other folds (LFW's protocol)."""
+    """Return accuracy and threshold [F] of each fold, the threshold chosen on the other folds (LFW's protocol)."""
     numbers = np.unique(folds)
     if len(numbers) < 2:
         raise ValueError("at least two folds needed: each takes its threshold from the others")
@@ -81,7 +81,7 @@ def fold_accuracies(scores: Floats, genuine: Flags, folds: Integers) -> tuple[Fl
 
 
 def all_pairs(descriptors: Floats, subjects: Integers, has_face: Flags) -> tuple[Floats, Flags]:
-    """Scores and genuine flags of all N(N−1)/2 pairs of unit descriptors [N, D]; −1 where a face was not found [N]."""
+    """Return scores and genuine flags of all pairs of unit descriptors [N, D]; −1 where a face was not found [N]."""
     first, second = np.triu_indices(len(descriptors), k=1)
     scores = (descriptors @ descriptors.T)[first, second]
     scores = np.where(has_face[first] & has_face[second], scores, -1.0)
@@ -92,7 +92,7 @@ def all_pairs(descriptors: Floats, subjects: Integers, has_face: Flags) -> tuple
 
 
 def intersections(first: Floats, second: Floats) -> Floats:
-    """Common areas [N, M] of xyxy boxes [N, 4] and [M, 4]."""
+    """Return the common areas [N, M] of xyxy boxes [N, 4] and [M, 4]."""
     first = first.reshape(-1, 1, 4)
     second = second.reshape(1, -1, 4)
     sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
@@ -100,25 +100,25 @@ def intersections(first: Floats, second: Floats) -> Floats:
 
 
 def iou(first: Floats, second: Floats) -> Floats:
-    """Intersection over union [N, M] of xyxy boxes [N, 4] and [M, 4]; 0 where a box is empty."""
+    """Return the intersection over union [N, M] of xyxy boxes [N, 4] and [M, 4]; 0 where a box is empty."""
     common = intersections(first, second)
     union = box_areas(first)[:, None] + box_areas(second)[None] - common
     return np.where(common > 0, common / np.where(union > 0, union, 1), 0.0)
 
 
 def share_inside(first: Floats, second: Floats) -> Floats:
-    """Share [N, M] of each box [N, 4]'s area that lies in each box [M, 4]; 0 for an empty one."""
+    """Return the share [N, M] of each box [N, 4]'s area that lies in each box [M, 4]; 0 for an empty one."""
     common = intersections(first, second)
     return np.where(common > 0, common / np.maximum(box_areas(first), 1e-12)[:, None], 0.0)
 
 
 def box_areas(boxes: Floats) -> Floats:
-    """Areas [N] of xyxy boxes [N, 4]; 0 where a box is inside out."""
+    """Return the areas [N] of xyxy boxes [N, 4]; 0 where a box is inside out."""
     return np.asarray((boxes[..., 2:] - boxes[..., :2]).clip(min=0).prod(axis=-1))
 
 
 def match(boxes: Floats, scores: Floats, truth: Floats, extras: bool = False, threshold: float = 0.5) -> Integers:
-    """Verdicts [N] on the detections of one photo: 1 right, 0 wrong, IGNORED.
+    """Return the verdicts [N] on the detections of one photo: 1 right, 0 wrong, IGNORED.
 
     As PASCAL VOC: from the highest score down, a detection goes to the true box it overlaps most; it is right when that
     IoU reaches the threshold and the box is not taken yet. With extras the photo holds unmarked faces: a detection with
@@ -149,13 +149,13 @@ class PrecisionRecall:
 
     @property
     def average_precision(self) -> float:
-        """Area under the curve, precision being the best at that recall or beyond (VOC 2010); 0 without detections."""
+        """Return the area under the curve, at each recall the best precision from there on (VOC 2010); 0 if empty."""
         envelope = np.maximum.accumulate(self.precision[::-1])[::-1]
         return float((np.diff(self.recall, prepend=0.0) * envelope).sum())
 
 
 def precision_recall(scores: Floats, verdicts: Integers, faces: int) -> PrecisionRecall:
-    """The curve of the detections [N] of all photos with so many marked faces. Raises ValueError for no faces."""
+    """Return the curve of all photos' detections [N] for so many marked faces. Raises ValueError for no faces."""
     if faces < 1:
         raise ValueError("recall needs at least one marked face")
     counted = verdicts != IGNORED
@@ -169,7 +169,7 @@ def precision_recall(scores: Floats, verdicts: Integers, faces: int) -> Precisio
 
 
 def threshold_for_false_alarms(scores: Floats, photos: int, rate: float) -> float:
-    """Lowest score threshold (accept above it) with at most `rate` false alarms a photo; scores are the alarms'.
+    """Return the lowest threshold (accept above) with at most `rate` false alarms a photo; scores are the alarms'.
 
     0 when there are no more false alarms than that.
     """
@@ -182,7 +182,7 @@ def threshold_for_false_alarms(scores: Floats, photos: int, rate: float) -> floa
 
 
 def normalised_mean_error(points: Floats, truth: Floats, counted: Flags, boxes: Floats) -> Floats:
-    """NME [N] of landmarks [N, P, 2]: mean distance over the counted points [N, P] or [P], over √(w·h) of boxes [N, 4].
+    """Return the NME [N] of landmarks [N, P, 2]: mean distance of the counted points over √(w·h) of boxes [N, 4].
 
     Raises ValueError for a face without a counted point or with an empty box.
     """
@@ -195,14 +195,14 @@ def normalised_mean_error(points: Floats, truth: Floats, counted: Flags, boxes: 
 
 
 def cumulative(errors: Floats, limits: Floats, total: int) -> Floats:
-    """Share of `total` faces whose error is at most each limit: [len(limits)]; faces without an error never are."""
+    """Return the share of `total` faces with an error of at most each limit; faces without an error never are."""
     if total < len(errors) or total < 1:
         raise ValueError(f"{len(errors)} errors of {total} faces")
     return np.searchsorted(np.sort(errors), limits, side="right") / total
 
 
 def angle_difference(first: Floats, second: Floats) -> Floats:
-    """Degrees between angles, −180 up to 180."""
+    """Return the degrees between angles, −180 up to 180."""
     return np.asarray((first - second + 180) % 360 - 180)
 
 

@@ -17,7 +17,7 @@ from model.evaluate.run import Analysed, Run
 
 
 def validation_samples(run: Run) -> list[Sample]:
-    """The validation part, as far as the marked face has all its landmarks."""
+    """Return the samples of the validation part whose marked face has all its landmarks."""
     validation = [s for s in mtfl.read(run.root("mtfl_net")) if s.split == "val" and s.landmarks is not None]
     return [s for s in validation if np.isfinite(np.asarray(s.landmarks)).all()]
 
@@ -28,7 +28,7 @@ def evaluate(run: Run) -> Result:
 
 
 def score(photos: Sequence[Analysed]) -> Result:
-    """The protocol on what was found."""
+    """Return the protocol's result for analysed photos."""
     faces = [photo.marked_face() for photo in photos]
     figures = []
     for figure, name in (("smile_accuracy", "smile"), ("gender_accuracy", "female")):

@@ -30,13 +30,13 @@ def evaluate(run: Run) -> Result:
 
 
 def young_photos(table: Path) -> set[str]:
-    """Names of the samples that the set labels 'Young'."""
+    """Return the names of the samples that the set labels 'Young'."""
     with table.open() as file:
         return {f"{row['partition']}/{row['image']}" for row in csv.DictReader(file) if row["Young"] == "1"}
 
 
 def score(photos: Sequence[Analysed], young: set[str]) -> Result:
-    """The protocol on what was found, with the names of the photos labelled 'Young'."""
+    """Return the protocol's result for analysed photos, given the names of those labelled 'Young'."""
     faces = [(photo, face) for photo in photos if (face := photo.main_face()) is not None]
     descriptors = np.stack([photo.faces.descriptor[face] for photo, face in faces]).astype(np.float64)
     subjects = np.array([str(photo.sample.subject) for photo, _ in faces])

@@ -37,7 +37,7 @@ def evaluate(run: Run) -> Result:
 
 
 def score(photos: Sequence[Analysed], classed: Sequence[Analysed]) -> Result:
-    """The protocol on photos with labelled pose and on photos with a pose class (sample.group)."""
+    """Return the protocol's result for photos with labelled pose and for photos with a pose class (sample.group)."""
     labelled = [p for p in photos if p.sample.pose is not None and np.isfinite(p.sample.pose).all()]
     faces = [p.marked_face() for p in labelled]
     truth = np.array([p.sample.pose for p in labelled]).reshape(-1, 3)

@@ -26,7 +26,7 @@ BINS = (60, 75, 91)
 
 
 def test_samples(run: Run) -> list[Sample]:
-    """The test part, from `data`/profiles when the run has such a folder, else from the cache."""
+    """Return the test samples, from `data`/profiles when the run has such a folder, else from the cache."""
     root = None if run.data is None else run.data / profiles.SOURCE
     return [s for s in profiles.read(root) if s.split == "test"]
 
@@ -37,7 +37,7 @@ def evaluate(run: Run) -> Result:
 
 
 def score(photos: Sequence[Analysed]) -> Result:
-    """The protocol on what was found."""
+    """Return the protocol's result for analysed photos."""
     faces = [_found(photo) for photo in photos]
     yaws = np.array([np.asarray(photo.sample.pose)[2] for photo in photos])
     errors = np.full(len(photos), np.nan)
@@ -70,7 +70,7 @@ def score(photos: Sequence[Analysed]) -> Result:
 
 
 def _found(photo: Analysed) -> int | None:
-    """The detection that overlaps the marked face most, None when none does by OVERLAP."""
+    """Return the index of the detection that overlaps the marked face most, None when none reaches OVERLAP."""
     box = reference_box(photo.sample)
     if box is None or not len(photo.faces):
         return None

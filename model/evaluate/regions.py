@@ -40,7 +40,7 @@ class Answer:
 
 
 def canonical_box(points: Array) -> Array:
-    """Box [4] of a face of which only some of the 21 points [21, 2] are known (NaN: not): the canonical face laid
+    """Return the box [4] of a face with some of the 21 points [21, 2] known (NaN: not): the canonical face laid
     over them, then our own rule from landmarks to box. Raises ValueError for fewer than two points.
     """
     known = np.flatnonzero(np.isfinite(points).all(axis=1))
@@ -53,7 +53,7 @@ def canonical_box(points: Array) -> Array:
 
 
 def answers(analyzer: Analyzer, samples: Sequence[Sample], title: str) -> list[Answer | None]:
-    """The answer for each sample's box, in order; None where no proposal overlaps it. Samples of a photo share a pass.
+    """Return the answer for each sample's box, in order; None where no proposal overlaps it. A photo takes one pass.
 
     Raises ValueError for a sample without a box.
     """
@@ -73,7 +73,7 @@ def answers(analyzer: Analyzer, samples: Sequence[Sample], title: str) -> list[A
 
 
 def of_boxes(analyzer: Analyzer, photo: Image, proposals: Array, boxes: Array) -> list[Answer | None]:
-    """Answers for marked boxes [N, 4] of one photo from its proposals [K, 4] (squares)."""
+    """Return the answers for marked boxes [N, 4] of one photo from its proposals [K, 4] (squares)."""
     overlap = metrics.iou(proposals, boxes) > IOU
     used = np.flatnonzero(overlap.any(axis=1))
     if not len(used):
@@ -95,13 +95,13 @@ def of_boxes(analyzer: Analyzer, photo: Image, proposals: Array, boxes: Array) -
 
 
 def _first_stage(analyzer: Analyzer, photo: Image, boxes: Array) -> tuple[Array, Array]:
-    """Landmarks [K, 21, 2] in pixels and pose [K, 3] of square boxes [K, 4]."""
+    """Return the landmarks [K, 21, 2] in pixels and the pose [K, 3] of square boxes [K, 4]."""
     outputs = analyzer.engine.detect(_crops(analyzer, photo, warps.region_matrices(boxes, _size(analyzer))))
     return outputs["landmarks"] * boxes_.sides(boxes)[:, None] + boxes_.centres(boxes)[:, None], outputs["pose"]
 
 
 def _second_stage(analyzer: Analyzer, photo: Image, points: Array) -> dict[str, Array]:
-    """Smile, gender, age [K] and descriptor [K, 512] of the aligned faces."""
+    """Return smile, gender, age [K] and descriptor [K, 512] of the aligned faces."""
     chips = _crops(analyzer, photo, warps.alignment_matrices(points, _size(analyzer), analyzer.frame))
     return analyzer.engine.describe(chips)
 

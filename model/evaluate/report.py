@@ -44,7 +44,7 @@ class Outcome:
 def gather(
     run: Run, protocols: Mapping[str, Callable[[Run], Result]], command: Callable[[str], str]
 ) -> dict[str, Outcome]:
-    """Runs every protocol whose data are there. A set that is missing or unreadable is an outcome, not an error."""
+    """Run every protocol whose data are there. A set that is missing or unreadable is an outcome, not an error."""
     outcomes = {}
     for name, evaluate in protocols.items():
         try:
@@ -106,7 +106,7 @@ def _value(result: Result, figure: str) -> str:
 
 
 def _plots(outcomes: Mapping[str, Outcome]) -> str:
-    """The curves as PNGs inside the page."""
+    """Return the curves as PNGs inside the page."""
     images = []
     with tempfile.TemporaryDirectory() as folder:
         for outcome in outcomes.values():
@@ -130,5 +130,5 @@ def _commands(outcomes: Mapping[str, Outcome]) -> str:
 
 
 def whole_command(argv: Sequence[str]) -> str:
-    """The command line that made the page."""
+    """Return the command line that made the page."""
     return " ".join(["python -m model.evaluate", *map(shlex.quote, argv)])

@@ -35,7 +35,7 @@ class Table:
     rows: Sequence[Row]
 
     def text(self) -> str:
-        """Markdown, padded so that it reads well on a terminal."""
+        """Return the table as Markdown, padded so that it reads well on a terminal."""
         cells = [self.columns, *(tuple(_cell(value) for value in row) for row in self.rows)]
         widths = [max(len(row[k]) for row in cells) for k in range(len(self.columns))]
         lines = [self._line(row, widths) for row in cells]
@@ -69,18 +69,18 @@ class Result:
     plots: tuple[Plot, ...] = field(default=())
 
     def __getitem__(self, name: str) -> float:
-        """Value of a figure. Raises KeyError for a name it lacks."""
+        """Return the value of a figure. Raises KeyError for a name it lacks."""
         return {figure.name: figure.value for figure in self.figures}[name]
 
     def text(self) -> str:
-        """For the terminal: the figures, then each table."""
+        """Return the figures and then each table as text for the terminal."""
         figures = Table(
             f"{self.protocol}: {self.photos} photos", ("figure", "value"), [(f.name, str(f)) for f in self.figures]
         )
         return "\n\n".join(table.text() for table in (figures, *self.tables))
 
     def as_json(self) -> dict[str, Any]:
-        """Figures by name, units beside them, and the tables' rows; null where there was nothing to measure."""
+        """Return the figures by name with their units, and the tables' rows; null where nothing could be measured."""
         return {
             "photos": self.photos,
             "figures": {f.name: _finite(f.value) for f in self.figures},
@@ -92,13 +92,13 @@ class Result:
         }
 
     def draw(self, folder: Path) -> list[Path]:
-        """Writes each plot as PROTOCOL_NAME.png into a folder, which is made when missing; the files written."""
+        """Write each plot as PROTOCOL_NAME.png into a folder, which is made when missing; return the files written."""
         folder.mkdir(parents=True, exist_ok=True)
         return [_draw(plot, folder / f"{self.protocol}_{plot.name}.png") for plot in self.plots]
 
 
 def results_rows(results: Sequence[Result], commands: Sequence[str], date: str, digest: str) -> str:
-    """A Markdown table for docs/results.md: one row a figure, with date, checkpoint and the protocol's command."""
+    """Return a Markdown table for docs/results.md: a row for each figure, with date, checkpoint and command."""
     rows: list[Row] = [
         (result.protocol, f.name, str(f), result.photos, date, digest[:12], f"`{command}`")
         for result, command in zip(results, commands, strict=True)

@@ -37,7 +37,7 @@ class Analysed:
     height: int
 
     def main_face(self) -> int | None:
-        """The face that a photo of one person is of: large and central; None without faces.
+        """Return the index of the face that a photo of one person is of: large and central; None without faces.
 
         It has the highest area − 2 · (distance of its centre to the photo's centre)², InsightFace's rule.
         """
@@ -49,7 +49,7 @@ class Analysed:
         return int((area - 2 * (offset**2).sum(axis=1)).argmax())
 
     def marked_face(self) -> int | None:
-        """The face that overlaps the marked one most; None when none does by FOUND_IOU or no face is marked."""
+        """Return the index of the face that overlaps the marked one most; None when none reaches FOUND_IOU."""
         box = reference_box(self.sample)
         if box is None or not len(self.faces):
             return None
@@ -59,7 +59,7 @@ class Analysed:
 
 
 def reference_box(sample: Sample) -> metrics.Floats | None:
-    """Where the marked face is, [1, 4]: the pipeline's own rule from landmarks to box, on the sample's landmarks.
+    """Return the marked face's box [1, 4], by the pipeline's own rule from landmarks to box.
 
     None for a sample that lacks one of the 21 landmarks.
     """
@@ -82,11 +82,11 @@ class Run:
 
     @cached_property
     def projection(self) -> LearnedProjection | None:
-        """The checkpoint's triplet probabilistic embedding, None when it has none."""
+        """Return the checkpoint's triplet probabilistic embedding, None when it has none."""
         return LearnedProjection.of(read_checkpoint_file(self.analyzer.config.weights or SHIPPED))
 
     def root(self, name: str) -> Path:
-        """Folder of a data set: inside `data` when that was given, else the cache. Raises FileNotFoundError."""
+        """Return a data set's folder: inside `data` where that was given, else the cache. Raises FileNotFoundError."""
         if self.data is None:
             return data_dir(name)
         if not (self.data / name).is_dir():
@@ -94,13 +94,13 @@ class Run:
         return self.data / name
 
     def some(self, items: Sequence[Item]) -> list[Item]:
-        """All items, or `limit` of them evenly spread."""
+        """Return all items, or `limit` of them evenly spread."""
         if self.limit is None or self.limit >= len(items):
             return list(items)
         return [items[i * len(items) // self.limit] for i in range(self.limit)]
 
     def analyse(self, samples: Sequence[Sample], title: str, min_score: float = MIN_SCORE) -> list[Analysed]:
-        """What is found in each sample's photo, in order.
+        """Return the faces in each sample's photo, in order.
 
         A score threshold from LOW_SCORE up changes nothing but which faces are reported, so every photo is analysed
         once at LOW_SCORE and the faces below min_score are left out afterwards.

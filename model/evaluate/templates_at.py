@@ -34,7 +34,7 @@ def _ranks(scores: Floats, probes: Integers, gallery: Integers) -> tuple[Floats,
 
 
 def rank_rates(scores: Floats, probes: Integers, gallery: Integers, ranks: Sequence[int]) -> Floats:
-    """Closed set: rate [R] at each rank, of scores [P, G] between probes' people [P] and the gallery's [G].
+    """Return the closed-set rates [R] at each rank, of scores [P, G] between the people of probes [P] and gallery [G].
 
     Raises ValueError without a mated probe.
     """

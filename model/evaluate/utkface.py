@@ -33,7 +33,7 @@ def evaluate(run: Run) -> Result:
 
 
 def score(photos: Sequence[Analysed], mean_age: float) -> Result:
-    """The protocol on what was found; mean_age is the guess for a photo without a face."""
+    """Return the protocol's result for analysed photos; mean_age is the guess for a photo without a face."""
     faces = [photo.main_face() for photo in photos]
     detected = np.array([face is not None for face in faces])
     age = np.array([mean_age if f is None else float(p.faces.age[f]) for p, f in zip(photos, faces, strict=True)])

@@ -101,7 +101,7 @@ def evaluate(run: Run) -> Result:
 
 
 def score(judgements: Sequence[Judgement]) -> Result:
-    """The share of landmarks whose visibility is right: of all, of covered and of seen ones, and by kind."""
+    """Return the shares of landmarks whose visibility is right: of all, of covered and of seen ones, and by kind."""
     kinds = [kind for kind in covering.KINDS if any(j.kind == kind for j in judgements)]
     rows: list[Row] = [(kind, *_shares([j for j in judgements if j.kind == kind])) for kind in kinds]
     right, hidden, seen, _, missed = _shares(judgements)
@@ -116,7 +116,7 @@ def score(judgements: Sequence[Judgement]) -> Result:
 
 
 def _shares(judgements: Sequence[Judgement]) -> tuple[float, float, float, int, int]:
-    """The shares in per cent: right, covered said hidden, seen said visible; landmarks judged; faces missed."""
+    """Return the shares in per cent: right, covered said hidden, seen said visible; landmarks judged; faces missed."""
     missed = sum(not j.found for j in judgements)
     covered, seen, said = (
         np.concatenate([np.zeros(0, np.bool_), *(getattr(j, name) for j in judgements)])

@@ -54,7 +54,7 @@ class AgeRanges:
 
     @cached_property
     def _estimates(self) -> tuple[Floats, Floats]:
-        """The lowest and the highest estimate of a face of each of the AGES."""
+        """Return the lowest and the highest estimate of a face of each of the AGES."""
         lowest = np.maximum(AGES + np.interp(AGES, self.ages, self.lower), 0)
         highest = AGES + np.interp(AGES, self.ages, self.upper)
         return np.maximum.accumulate(lowest), np.maximum.accumulate(highest)

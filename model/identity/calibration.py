@@ -68,7 +68,7 @@ class Calibration:
     pooling_both: float = 0.0  # … and, as a share of z, beyond that what two such templates do
 
     def probability(self, similarity: float, prior: float = 0.5, media: Sequence[int] = ()) -> float:
-        """Chance 0–1 that both show one person, when `prior` of the pairs that are asked about do.
+        """Return the chance 0–1 that both show one person, when `prior` of the pairs that are asked about do.
 
         Raises ValueError for a prior that is not between 0 and 1.
         """
@@ -78,7 +78,7 @@ class Calibration:
         return 1 / (1 + math.exp(-odds)) if odds > -700 else 0.0
 
     def threshold(self, far: float, media: Sequence[int] = ()) -> float:
-        """The threshold of a false accept rate: as measured, below the tightest measured rate from the fitted tail.
+        """Return the threshold of a false accept rate: as measured, or beyond the measured rates by the fitted tail.
 
         `media`: how many are pooled on either side, where it is not one photo.
 
@@ -94,7 +94,7 @@ class Calibration:
         return self._shifted(float(np.interp(math.log(far), rates, values)), 1, media)
 
     def identification_threshold(self, gallery_size: int, fpir: float = FPIR, media: Sequence[int] = ()) -> float:
-        """The threshold at which a stranger's search of that many people matches anybody at most at the rate `fpir`.
+        """Return the threshold at which searches of strangers among that many people match at most at the rate `fpir`.
 
         Each comparison must then err at 1 − (1 − fpir)^(1/N). Comparisons of one probe are not independent, which
         makes the true rate lower: the rate is held. Raises ValueError for a negative size or a bad rate.
@@ -109,7 +109,7 @@ class Calibration:
         return math.tanh(fisher_z(self.tail_start) + self.tail_scale_z * math.log(self.tail_share / far))
 
     def _shifted(self, score: float, direction: int, media: Sequence[int]) -> float:
-        """What a score of two photos is for templates of so many media (1), or the reverse (−1)."""
+        """Return a score of two photos as the equal one of templates of so many media (1), or the reverse (−1)."""
         parts = [1 - 1 / max(number, 1) for number in media]
         shift = self.pooling * sum(parts)
         if not shift:
@@ -118,12 +118,12 @@ class Calibration:
         return math.tanh(fisher_z(score) * growth + shift if direction > 0 else (fisher_z(score) - shift) / growth)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-like, for a checkpoint's header or a file."""
+        """Return the calibration as JSON types, for a checkpoint's header or a file."""
         return {**asdict(self), "thresholds": [asdict(t) for t in self.thresholds]}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
-        """The reverse of as_dict. Raises ValueError for anything else."""
+        """Return the calibration that as_dict() wrote. Raises ValueError for anything else."""
         try:
             fields = {**data, "thresholds": tuple(Threshold(**t) for t in data["thresholds"])}
             return cls(**fields)
@@ -142,12 +142,12 @@ class Pairs:
 
     @property
     def impostor_pairs(self) -> int:
-        """All of them, also those below the kept scores."""
+        """Return the number of all impostor pairs, those below the kept scores included."""
         return int(_pairs_between(self.photos))
 
 
 def all_pairs(vectors: Floats, subjects: Integers, keep: float = 2 * RATES[0], block: int = 512) -> Pairs:
-    """Cosine of all pairs of vectors [N, D] of people [N]; of impostors only the top share `keep` is kept.
+    """Return the cosines of all pairs of vectors [N, D] of people [N]; of impostors only the top share `keep`.
 
     Raises ValueError without a genuine or an impostor pair.
     """
@@ -183,7 +183,7 @@ def calibrate(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Calibration:
-    """From vectors [N, D] of people [N]; `score` is their name. The same input gives the same result.
+    """Calibrate on vectors [N, D] of people [N]; `score` is their name. The same input gives the same result.
 
     Raises ValueError when the pairs cannot carry the tightest rate (ten impostor pairs above it).
     """
@@ -242,12 +242,12 @@ def _thresholds(
 
 
 def _pairs_between(photos: Floats | Integers) -> float:
-    """Number of pairs of photos of different people, when people have so many photos [P]."""
+    """Return the number of pairs of photos of different people, when people have so many photos [P]."""
     return float((photos.sum() ** 2 - (photos**2).sum()) / 2)
 
 
 def _quantiles(pairs: Pairs, times: Floats | Integers, rates: Sequence[float]) -> Floats:
-    """Thresholds [R] when each person is taken so many times [P]; copies of one person are no impostors."""
+    """Return the thresholds [R] when people are taken so many times [P]; copies of one person are no impostors."""
     weights = times[pairs.impostor_people[:, 0]] * times[pairs.impostor_people[:, 1]]
     total = _pairs_between(times * pairs.photos)
     accepted = np.cumsum(weights)
@@ -258,7 +258,7 @@ def _quantiles(pairs: Pairs, times: Floats | Integers, rates: Sequence[float]) -
 def _logistic(
     vectors: Floats, subjects: Integers, pairs: Pairs, rng: np.random.Generator, draws: int = 200_000
 ) -> tuple[float, float]:
-    """Slope and intercept of the log odds, both kinds of pair weighing the same, by Newton's method."""
+    """Return slope and intercept of the log odds, both kinds of pair weighing the same, by Newton's method."""
     units = units_of(vectors)
     first, second = rng.integers(len(units), size=(2, draws))
     strangers = np.asarray(subjects)[first] != np.asarray(subjects)[second]

@@ -26,15 +26,15 @@ class Identity:
 
     @property
     def score(self) -> Score:
-        """'tpe' for a checkpoint with that part, else 'cosine'."""
+        """Return 'tpe' for a checkpoint with that part, else 'cosine'."""
         return "tpe" if self.projection else "cosine"
 
     def vectors(self, descriptors: ArrayLike) -> NDArray[np.float32]:
-        """Vectors [N, dimension] of descriptors [N, 512]; by the TPE they are not of unit length, and can be pooled."""
+        """Return vectors [N, dimension] of descriptors [N, 512]; TPE's are not of unit length, and can be pooled."""
         return self.projection.project(descriptors) if self.projection else np.asarray(descriptors, np.float32)
 
     def described(self) -> dict[str, Any]:
-        """JSON-like, for callers in other processes: score, dimension, calibration."""
+        """Return score, dimension and calibration as JSON types, for callers in other processes."""
         calibration = self.calibration.as_dict() if self.calibration else None
         return {"score": self.score, "dimension": self.dimension, "calibration": calibration}
 
@@ -60,7 +60,7 @@ def of(loaded: Source, calibration: Path | None = None) -> Identity:
 
 
 def read_calibration(path: Path, digest: str) -> Calibration:
-    """What write_calibration wrote. Raises FileNotFoundError, ValueError for anything else or another model's."""
+    """Read what write_calibration() wrote. Raises FileNotFoundError, ValueError for other content or another model."""
     try:
         document = json.loads(path.read_text())
         model = document["model"]
@@ -75,5 +75,5 @@ def read_calibration(path: Path, digest: str) -> Calibration:
 
 
 def write_calibration(path: Path, digest: str, calibration: Calibration) -> None:
-    """As JSON, with the model it belongs to."""
+    """Write a calibration as JSON, with the model it belongs to."""
     path.write_text(json.dumps({"model": digest, "calibration": calibration.as_dict()}, indent=1) + "\n")

@@ -24,17 +24,17 @@ POOLED = (2, 3, 4, 6)
 
 
 def fisher_z(scores: Any) -> Any:
-    """Fisher's z of scores −1 … 1."""
+    """Return Fisher's z of scores −1 … 1."""
     return np.arctanh(np.clip(np.asarray(scores, np.float64), -1 + 1e-7, 1 - 1e-7))
 
 
 def units_of(vectors: Floats) -> Floats:
-    """Vectors [N, D] at unit length."""
+    """Return the vectors [N, D] scaled to unit length."""
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
 def pooling_shifts(vectors: Floats, subjects: Integers, rng: np.random.Generator, rate: float) -> tuple[float, float]:
-    """How far in z templates score strangers higher than photos do, and how much further two templates; at least 0.
+    """Return how far, in z, a template scores strangers higher than a photo does, and how much further two; at least 0.
 
     Scores are compared where a share `rate` of them is reached: a template's with those of its own photos, two
     templates' with what the first shift alone would make of the photos'.
@@ -60,7 +60,7 @@ def pooling_shifts(vectors: Floats, subjects: Integers, rng: np.random.Generator
 
 
 def _grouped(subjects: Integers, media: int, rng: np.random.Generator) -> Integers:
-    """Photos [T, media] of one person each, drawn without replacement."""
+    """Draw photos [T, media] of one person each, without replacement."""
     groups = [
         rows[: len(rows) // media * media].reshape(-1, media)
         for rows in (rng.permutation(np.flatnonzero(subjects == subject)) for subject in np.unique(subjects))
@@ -69,11 +69,11 @@ def _grouped(subjects: Integers, media: int, rng: np.random.Generator) -> Intege
 
 
 def _level(first: Described, second: Described, rate: float) -> float:
-    """The z that a share `rate` of the scores between strangers reaches."""
+    """Return the z that a share `rate` of the scores between strangers reaches."""
     scores = (first[0] @ second[0].T)[first[1][:, None] != second[1][None]]
     return float(fisher_z(np.quantile(scores, 1 - rate)))
 
 
 def _slope(parts: Sequence[float], shifts: Sequence[float]) -> float:
-    """Of the line through 0, at least 0."""
+    """Return the slope of the line through 0, at least 0."""
     return max(float(np.dot(parts, shifts) / np.dot(parts, parts)), 0.0) if shifts else 0.0

@@ -27,7 +27,7 @@ class Source(Protocol):
         """Return the digest of its bytes."""
 
     def holds(self, part: str, /) -> bool:
-        """Whether it has tensors of that part."""
+        """Return whether there are tensors of that part."""
 
     def part(self, part: str, /) -> Mapping[str, ArrayLike]:
         """Return the tensors of that part."""

@@ -54,7 +54,7 @@ class Template:
 
 
 def pool(media: Sequence[Medium], mode: Mode = "media", reject_below: float | None = None) -> Template:
-    """The template of a person's media; the order of media and frames and repeated ones make no difference.
+    """Pool a person's media into a template; the order of media and frames makes no difference, nor do repeated ones.
 
     `media`: mean over each medium's frames, then over media. `median`: element-wise median over all frames.
     `quality`: both means weighted by quality. With `reject_below`, a medium less similar than that to the mean of the
@@ -82,7 +82,7 @@ def pool(media: Sequence[Medium], mode: Mode = "media", reject_below: float | No
 
 
 def cosine(first: Floats, second: Floats) -> float:
-    """Similarity of two vectors [D], −1 … 1, whatever their lengths. Raises ValueError for a zero vector."""
+    """Return the similarity of two vectors [D], −1 … 1, whatever their lengths. Raises ValueError for a zero vector."""
     lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
     if lengths == 0:
         raise ValueError("a zero vector has no direction")
@@ -95,7 +95,7 @@ def _frames(medium: Medium) -> tuple[Floats, Floats]:
 
 
 def _distinct(vectors: Floats, quality: Floats) -> tuple[Floats, Floats]:
-    """Each different row once, in one order whatever the order given, with the best quality any copy has."""
+    """Return each different row once, in one order whatever the order given, with the best quality any copy has."""
     rows, inverse = np.unique(vectors, axis=0, return_inverse=True)
     best = np.zeros(len(rows))
     np.maximum.at(best, inverse.reshape(-1), quality)
@@ -116,7 +116,7 @@ def _unit(vector: Floats, scale: float) -> Floats:
 
 
 def _agreeing(means: Floats, floor: float) -> NDArray[np.bool_]:
-    """Media [M] left after dropping the one least like the mean of the others as long as it is below the floor."""
+    """Return which media [M] are left when the one least like the others is dropped as long as it is below floor."""
     units, group = np.unique(means, axis=0, return_inverse=True)
     lengths = np.linalg.norm(units, axis=1, keepdims=True)
     units = units / np.where(lengths > 0, lengths, 1)

@@ -37,7 +37,7 @@ class Config:
 
 
 def principal_components(descriptors: Tensor, dimension: int) -> Tensor:
-    """The first principal directions [n, D] of descriptors [N, D]: the start of W.
+    """Return the first principal directions [n, D] of descriptors [N, D]: the start of W.
 
     Raises ValueError when there are not that many.
     """
@@ -50,19 +50,19 @@ def principal_components(descriptors: Tensor, dimension: int) -> Tensor:
 
 
 def similarity(weight: Tensor, first: Tensor, second: Tensor) -> Tensor:
-    """S of the TPE paper [T] between rows of two [T, D]."""
+    """Return the similarities S [T] of the TPE paper between rows of two [T, D]."""
     scores: Tensor = (F.linear(first, weight) * F.linear(second, weight)).sum(dim=1)
     return scores
 
 
 def loss(weight: Tensor, anchors: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-    """Mean of −log P over triplets of unit descriptors [T, D]."""
+    """Return the mean of −log P over triplets of unit descriptors [T, D]."""
     margin = similarity(weight, anchors, positives) - similarity(weight, anchors, negatives)
     return F.softplus(-margin).mean()
 
 
 def gradient(weight: Tensor, anchors: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-    """Gradient [n, D] of `loss`: the mean of −(1 − P) · W (a dᵀ + d aᵀ) with d = p − n, in closed form."""
+    """Return the gradient [n, D] of `loss`: the mean of −(1 − P) · W (a dᵀ + d aᵀ) with d = p − n, in closed form."""
     difference = positives - negatives
     anchors_w = F.linear(anchors, weight)
     difference_w = F.linear(difference, weight)
@@ -71,7 +71,7 @@ def gradient(weight: Tensor, anchors: Tensor, positives: Tensor, negatives: Tens
 
 
 def hardest_negatives(weight: Tensor, descriptors: Tensor, subjects: Tensor, anchors: Tensor) -> Tensor:
-    """For each anchor (an index [A] into the batch [B, D]) the most similar photo of somebody else: indices [A].
+    """Return for each anchor [A], an index into the batch [B, D], the index of the most similar other person's photo.
 
     Raises ValueError when the batch holds one person only.
     """
@@ -89,7 +89,7 @@ def fit(
     config: Config = Config(),
     score: Callable[[Tensor], float] | None = None,
 ) -> Tensor:
-    """W [n, D] by SGD over unit descriptors [N, D] of people [N] with two photos or more.
+    """Fit W [n, D] by SGD to unit descriptors [N, D] of people [N] with two photos or more.
 
     With `score` (higher is better, on other people) the best W of those seen every `check_every` steps, the start
     included; without it the last. Raises ValueError when fewer than two people have two photos.
@@ -117,7 +117,7 @@ def fit(
 
 
 def _pairs(people: list[Tensor], count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Two different photos of each of `count` people drawn at random."""
+    """Draw two different photos of each of `count` random people."""
     chosen = torch.randint(len(people), (count,), generator=generator).tolist()
     pairs = [people[i][torch.randperm(len(people[i]), generator=generator)[:2]] for i in chosen]
     first, second = torch.stack(pairs).unbind(dim=1)
@@ -130,7 +130,7 @@ def part_of(projection: LearnedProjection) -> dict[str, Tensor]:
 
 
 def true_accepts(vectors: NDArray[np.floating], subjects: NDArray[np.int64], far: float = FAR) -> float:
-    """Share of mates accepted at that false accept rate, over all pairs of vectors [N, D], by cosine."""
+    """Return the share of mates accepted at that false accept rate, over all pairs of vectors [N, D], by cosine."""
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     first, second = np.triu_indices(len(units), 1)
     scores = (units @ units.T)[first, second]

@@ -76,7 +76,7 @@ class Task:
 
 
 def read_faces(folder: Path) -> list[tuple[Sample, Array, NDArray[np.int32]]]:
-    """The labelled faces of HELEN, CelebA and MTFL that a mesh file of the folder agrees with, in a stable order.
+    """Return the labelled faces of HELEN, CelebA and MTFL that fit a mesh file of the folder, in a stable order.
 
     Raises FileNotFoundError naming a missing mesh file.
     """
@@ -100,7 +100,7 @@ def read_faces(folder: Path) -> list[tuple[Sample, Array, NDArray[np.int32]]]:
 
 
 def _agrees(sample: Sample, mesh: Array) -> bool:
-    """Whether the mesh lies where the labels are, of the photo's one face, large enough and not tilted too far.
+    """Return whether the mesh fits the labels of the photo's one face, which is large enough and not tilted too far.
 
     A second face in the background would be stretched with it.
     """
@@ -115,7 +115,7 @@ def _agrees(sample: Sample, mesh: Array) -> bool:
 def plan(
     faces: Sequence[tuple[Sample, Array, NDArray[np.int32]]], folder: Path, more: int, rng: np.random.Generator
 ) -> list[Task]:
-    """What to make: one profile of every face that looks aside, `more` further ones of HELEN's, which are sharpest.
+    """Plan the tasks: a profile of every face that looks aside, and `more` further ones of HELEN's, which are sharpest.
 
     In random order, so that the first ones made are of all sets.
     """
@@ -138,7 +138,7 @@ def plan(
 
 
 def make(task: Task) -> dict[str, Array] | None:
-    """Writes a task's photo; its labels, or None, with nothing written, when it would be a bad one."""
+    """Write a task's photo and return its labels; return None, and write nothing, when it would be a bad one."""
     assert task.sample.pose is not None
     head = heads.build(task.mesh, task.triangles, task.sample.pose)
     cv2.setNumThreads(1)
@@ -162,7 +162,7 @@ def _box(points: Array) -> Array:
 
 
 def choose_test(tasks: Sequence[Task], faces: Sequence[Sample], rng: np.random.Generator) -> list[Task]:
-    """The test tasks in random order, few of one person, without faces that look like one of the training people."""
+    """Return test tasks in random order, few of one person, without faces that look like people in training."""
     training_embeddings = np.stack([s.embedding for s in faces if s.split != "test" and s.embedding is not None])
     chosen = []
     people = Counter[str]()
@@ -181,7 +181,7 @@ def choose_test(tasks: Sequence[Task], faces: Sequence[Sample], rng: np.random.G
 
 
 def write_labels(folder: Path, made: Sequence[tuple[Task, dict[str, Array]]]) -> None:
-    """Writes labels.npz and the README beside the photos."""
+    """Write labels.npz and the README beside the photos."""
     columns = {key: np.stack([row[key] for _, row in made]).astype(np.float32) for key in made[0][1]}
     whole = folder / "labels.partial.npz"
     np.savez(
@@ -196,7 +196,7 @@ def write_labels(folder: Path, made: Sequence[tuple[Task, dict[str, Array]]]) ->
 
 
 def main() -> None:
-    """Reads the command line, makes the three parts, the smallest first, and writes their labels."""
+    """Read the command line, make the three parts, the smallest first, and write their labels."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--meshes", type=Path, default=cache_dir() / "mesh")
     parser.add_argument("--out", type=Path, default=cache_dir() / "profiles")

@@ -36,7 +36,7 @@ class Profile:
 
 
 def turn(photo: Image, head: heads.Head, yaw: float, longest: int) -> Profile:
-    """The photo with its head turned to another yaw on the same side, at most `longest` pixels on its longer side.
+    """Turn the head in a photo to another yaw on the same side; return it with `longest` pixels at most a side.
 
     The photo grows by a mirrored border where the turned head would leave it.
     """
@@ -80,7 +80,7 @@ def turn(photo: Image, head: heads.Head, yaw: float, longest: int) -> Profile:
 def _over(
     behind: NDArray[np.float32], face: NDArray[np.float32], shown: NDArray[np.bool_], size: tuple[int, int]
 ) -> Image:
-    """The face, drawn SCALE times as large where it is shown, with a soft edge over the background of this size."""
+    """Return the face, drawn at SCALE where it is shown, with a soft edge over the background of this size."""
     opacity = cv2.resize(shown.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_AREA)
     weighted = cv2.resize(face * shown[..., None].astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_AREA)
     colours = weighted / np.maximum(opacity, 1e-3)[..., None]
@@ -102,14 +102,14 @@ def _room(photo: Image, head: heads.Head, vertices: Array) -> tuple[int, int, in
 
 
 def _facing(vertices: Array, triangles: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The triangles without those of the skull that face away: the others hide them, for the skull is convex."""
+    """Return the triangles without those of the skull that face away: the others hide them, for the skull is convex."""
     corners = vertices[triangles]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     return triangles[(normal[:, 2] < 0) | (triangles < heads.POINTS).any(axis=1)]
 
 
 def _sample(photo: Image, coordinates: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The photo's colours [H, W, 3] at pixel coordinates [H, W, 2]; mirrored beyond its border."""
+    """Return the photo's colours [H, W, 3] at pixel coordinates [H, W, 2]; mirrored beyond its border."""
     at = np.nan_to_num(coordinates, nan=0.0).astype(np.float32) - np.float32(0.5)
     return np.asarray(
         cv2.remap(photo, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101), np.float32
@@ -119,7 +119,7 @@ def _sample(photo: Image, coordinates: NDArray[np.float32]) -> NDArray[np.float3
 def _background(
     photo: Image, head: heads.Head, yaw: float, size: tuple[int, int], shift: Array, scale: float
 ) -> NDArray[np.float32]:
-    """What lies behind the turned head, [H, W, 3]."""
+    """Return what lies behind the turned head, [H, W, 3]."""
     bare = _without_face(photo, head)
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32) + np.float32(0.5)
     x, y = x / scale - shift[0] - head.centre[0], y / scale - shift[1] - head.centre[1]
@@ -146,7 +146,7 @@ def _background(
 
 
 def _without_face(photo: Image, head: heads.Head) -> Image:
-    """The photo with the head painted over from its surroundings, without fine detail there."""
+    """Return the photo with the head painted over from its surroundings, without fine detail there."""
     outline = heads.turned(head, float(head.pose[2]))[:, :2]
     roll = np.radians(head.pose[0])
     upwards = np.array([np.sin(roll), -np.cos(roll)]) * head.width

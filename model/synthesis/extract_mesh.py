@@ -30,7 +30,7 @@ MARGIN = 1.9
 
 
 def triangles(edges: frozenset[tuple[int, int]]) -> np.ndarray:
-    """The triangles [T, 3] of a graph of edges: every three points that are joined pairwise."""
+    """Return the triangles [T, 3] of a graph of edges: every three points that are joined pairwise."""
     joined: dict[int, set[int]] = {}
     for first, second in edges:
         joined.setdefault(first, set()).add(second)
@@ -45,7 +45,7 @@ def triangles(edges: frozenset[tuple[int, int]]) -> np.ndarray:
 
 
 def extract(photos: Path, labels: Path) -> dict[str, np.ndarray]:
-    """Names and meshes of the faces of a label file whose photos lie below a folder."""
+    """Return the names and meshes of the faces of a label file whose photos lie below a folder."""
     with np.load(labels) as arrays:
         names = arrays["name"]
         boxes = arrays["box"]
@@ -74,7 +74,7 @@ def extract(photos: Path, labels: Path) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    """Reads the command line and writes the .npz file."""
+    """Read the command line and write the .npz file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True, help="folder that the label file's names start from")
     parser.add_argument("--labels", type=Path, required=True, help="the set's machine labels, mesh_<set>.npz")

@@ -13,7 +13,7 @@ FAR = np.float32(np.inf)
 def rasterise(
     vertices: Array, values: Array, triangles: NDArray[np.int32], size: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Values [H, W, K] and depths [H, W] of what stands nearest at each pixel's centre.
+    """Return the values [H, W, K] and depths [H, W] of what stands nearest at each pixel's centre.
 
     Vertices [V, 3] are pixels and depth (smaller is nearer), values [V, K] any numbers, which are interpolated; size is
     height and width. Where nothing stands the depth is infinite and the values are NaN.
@@ -52,7 +52,7 @@ def rasterise(
 
 
 def normals(vertices: Array, triangles: NDArray[np.int32]) -> Array:
-    """Unit normals [V, 3] of the vertices, weighted by the areas of their triangles; zero where a vertex has none."""
+    """Return the unit normals [V, 3] of the vertices, weighted by their triangles' areas; zero without a triangle."""
     corners = vertices[triangles]
     facing = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     total = np.zeros_like(vertices)
@@ -62,7 +62,7 @@ def normals(vertices: Array, triangles: NDArray[np.int32]) -> Array:
 
 
 def on_surface(points: Array, depths: NDArray[np.float32], reach: int, tolerance: float) -> NDArray[np.bool_]:
-    """Whether each of points [N, 3] lies on the surface that a depth buffer saw.
+    """Return whether each of points [N, 3] lies on the surface in a depth buffer.
 
     It does when the buffer holds the point's depth, give or take the tolerance, within reach pixels of it. Points
     outside the picture are judged by its nearest pixel.

@@ -67,7 +67,7 @@ def _alone(joint: Recipe, learning: tuple[str, ...], sources: tuple[str, ...]) -
 
 
 def figures(recipe: Recipe, out: Path) -> dict[str, float]:
-    """Trains to the recipe's end where that is not done yet; the figures of its last validation."""
+    """Train to the recipe's end, where that is not done yet; return the figures of its last validation."""
     curve = out / "curve.csv"
     if not (curve.is_file() and _last(curve)["step"] == recipe.steps):
         out.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def _last(curve: Path) -> dict[str, float]:
 
 
 def table(results: Mapping[str, Mapping[str, float]]) -> str:
-    """Markdown: a row a run, a column a task; a task that a run did not learn has a dash."""
+    """Return a Markdown table: a row for each run, a column for each task; a dash for a task that was not learnt."""
     lines = ["| run | " + " | ".join(FIGURES) + " |", "| --- |" + " ---: |" * len(FIGURES)]
     for name, result in results.items():
         alone = name.removesuffix(" alone")

@@ -83,7 +83,7 @@ def describe_people(analyzer: Analyzer, photos: Sequence[tuple[int, Path]]) -> F
 
 
 def summary(calibration: Calibration, checked: tuple[Vectors, NDArray[np.int64]] | None = None) -> str:
-    """A table of the thresholds; with vectors of other people, what they measure there."""
+    """Return a table of the thresholds as text and, given vectors of other people, what they measure there."""
     lines = [
         f"{calibration.score}: {calibration.people} people, {calibration.photos} photos, "
         f"{calibration.impostor_pairs:,} impostor pairs"
@@ -103,7 +103,7 @@ def summary(calibration: Calibration, checked: tuple[Vectors, NDArray[np.int64]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; 1 with a clear line when data or weights are missing."""
+    """Run the command line; return 1, with a line on standard error, when data or weights are missing."""
     parser = argparse.ArgumentParser(prog="python -m model.tools.calibrate", description=__doc__)
     parser.add_argument("--weights", type=Path, default=checkpoint.SHIPPED)
     parser.add_argument("--photos", type=Path, metavar="DIR", help="own photos, DIR/PERSON/PHOTO")

@@ -29,18 +29,18 @@ class Described:
 
     @property
     def subjects(self) -> NDArray[np.int64]:
-        """Number of each photo's person, int64 [N]."""
+        """Return the number of each photo's person, int64 [N]."""
         return np.unique([str(s.subject) for s in self.samples], return_inverse=True)[1].astype(np.int64)
 
     def of(self, *splits: str) -> Described:
-        """Only the photos of these splits."""
+        """Return the photos of these splits only."""
         chosen = [i for i, sample in enumerate(self.samples) if sample.split in splits]
         return Described([self.samples[i] for i in chosen], self.descriptors[chosen])
 
 
 @torch.inference_mode()
 def describe(loaded: checkpoint.Checkpoint, samples: Sequence[Sample], device: str = "cpu") -> Described:
-    """Descriptors of those samples that have the landmarks to be aligned by.
+    """Return the descriptors of the samples that have the landmarks to be aligned by.
 
     Read from the cache when the same weights have seen the same photos before.
     """
@@ -66,7 +66,7 @@ def describe(loaded: checkpoint.Checkpoint, samples: Sequence[Sample], device: s
 
 
 def celeba_people(loaded: checkpoint.Checkpoint, device: str = "cpu", limit: int | None = None) -> Described:
-    """All CelebA photos at hand, or `limit` of them evenly spread, described. Raises FileNotFoundError without them."""
+    """Describe all CelebA photos, or `limit` of them evenly spread. Raises FileNotFoundError without them."""
     samples = celeba.read("celeba_wild") + celeba.read("celeba_aligned_small")
     if limit is not None and limit < len(samples):
         samples = [samples[i * len(samples) // limit] for i in range(limit)]
@@ -74,7 +74,7 @@ def celeba_people(loaded: checkpoint.Checkpoint, device: str = "cpu", limit: int
 
 
 def _key(loaded: checkpoint.Checkpoint, samples: Sequence[Sample]) -> str:
-    """Changes with what makes the descriptor and with the list of photos, not with other branches and parts."""
+    """Return a key that changes with the list of photos and with what makes the descriptor, not with other parts."""
     key = hashlib.sha256("\n".join(f"{s.source}/{s.name}" for s in samples).encode())
     for name in sorted(n for n in loaded.tensors if n.startswith(("network.stages.", "network.identity."))):
         key.update(name.encode())

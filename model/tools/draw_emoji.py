@@ -25,7 +25,7 @@ COUNTS = {"train": 320, "test": 80}
 
 
 def draw(characters: Sequence[str], photos: Sequence[Sample], rng: np.random.Generator) -> Image:
-    """A picture of 96–320 px with one to six of the glyphs, of any size and turned, on a plain colour or a photo."""
+    """Draw one to six glyphs of any size, turned, on a plain colour or a photo; the picture has 96–320 px."""
     height, width = (int(v) for v in rng.integers(96, 321, 2))
     if rng.random() < 0.4:
         canvas = np.full((height, width, 3), rng.integers(0, 256, 3), np.uint8)
@@ -49,7 +49,7 @@ def draw(characters: Sequence[str], photos: Sequence[Sample], rng: np.random.Gen
 
 
 def main() -> None:
-    """Reads the command line and draws both parts."""
+    """Read the command line and draw both parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=cache_dir() / "data" / backgrounds.EMOJI)
     arguments = parser.parse_args()

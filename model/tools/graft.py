@@ -20,7 +20,7 @@ DEEP = ("deep_stages.", "deep_heads.")
 
 
 def graft(local: checkpoint.Checkpoint, deep: checkpoint.Checkpoint) -> dict[str, Tensor]:
-    """The network of `local` with the deep branches of `deep`.
+    """Return the network of `local` with the deep branches of `deep`.
 
     Raises ValueError where the two differ in their configuration or in what neither run trained: trunk and identity.
     """
@@ -35,7 +35,7 @@ def graft(local: checkpoint.Checkpoint, deep: checkpoint.Checkpoint) -> dict[str
 
 
 def _shape(loaded: checkpoint.Checkpoint) -> dict[str, Any]:
-    """The network's configuration, but for what matters in training alone."""
+    """Return the network's configuration, without what matters in training alone."""
     return {name: value for name, value in loaded.config.get("network", {}).items() if name != "dropout"}
 
 
@@ -44,7 +44,7 @@ def _equal(first: dict[str, Tensor], second: dict[str, Tensor], name: str) -> bo
 
 
 def main() -> int:
-    """Command line; 1 when the checkpoints do not go together."""
+    """Run the command line; return 1 when the checkpoints do not go together."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("local", type=Path, help="checkpoint with the local branch to keep")
     parser.add_argument("--deep", type=Path, required=True, help="checkpoint with the deep branches to take")

@@ -25,7 +25,7 @@ SURE = 0.95
 
 
 def mine(analyzer: Analyzer, samples: Sequence[Sample], photos: PhotoStore, per_photo: int) -> dict[str, Array]:
-    """The best false detections, then proposals, of each photo, 'source/name' → boxes [M, 4], M ≤ per_photo.
+    """Return boxes [M, 4] by 'source/name': each photo's best false detections, then proposals; M ≤ per_photo.
 
     Photos with a face, in which other faces may stand, give proposals alone.
     """
@@ -43,7 +43,7 @@ def mine(analyzer: Analyzer, samples: Sequence[Sample], photos: PhotoStore, per_
 
 
 def missed(analyzer: Analyzer, samples: Sequence[Sample], photos: PhotoStore) -> list[str]:
-    """'source/name' of the samples whose marked face has no detection of a score ≥ SURE."""
+    """Return 'source/name' of the samples whose marked face has no detection of a score ≥ SURE."""
     names = []
     for sample in tqdm(samples, "missed", unit="photo", mininterval=5.0):
         [faces] = analyzer.analyze([photos[sample]], Limits(min_score=LOW_SCORE))

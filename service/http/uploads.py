@@ -153,8 +153,8 @@ def _parse_json(body: bytes, max_images: int, many_templates: bool) -> tuple[lis
     """Return the texts of the images, whether they are a list, and the other fields.
 
     Whatever the body holds, memory stays within some times its size: images are cut out as they stand, and the rest is
-    made into objects only when it is small. json.loads took 27 times the size of a hostile body (docs/log.md, 'One table
-    decides').
+    made into objects only when it is small. json.loads took 27 times the size of a hostile body (docs/log.md,
+    'One table decides').
     """
     body = body.removeprefix(b"\xef\xbb\xbf")
     try:

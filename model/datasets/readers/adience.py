@@ -31,7 +31,7 @@ _NUMBERS = re.compile(r"\(?\s*(\d+)\s*(?:,\s*(\d+)\s*\))?")
 
 
 def age_of(label: str) -> float:
-    """Years of a label; NaN for None. Raises ValueError for what is no label."""
+    """Return the years of a label; NaN for None. Raises ValueError for what is no label."""
     if label in ("None", ""):
         return float("nan")
     match = _NUMBERS.fullmatch(label)
@@ -42,7 +42,7 @@ def age_of(label: str) -> float:
 
 
 def read(root: Path) -> list[Sample]:
-    """Samples with age, gender ('u' and none: NaN), the age label as group; names start with the fold's number.
+    """Return samples with age, gender ('u' and none: NaN), age label as group; names start with the fold's number.
 
     Raises FileNotFoundError naming what is missing, ValueError for a line or an age that is none.
     """

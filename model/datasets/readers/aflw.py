@@ -49,7 +49,7 @@ _TABLES = {
 
 
 def read(root: Path, test_photos: int = TEST_PHOTOS) -> list[Sample]:
-    """Samples, one a face, with box, landmarks, visibility, pose and gender; `faces` counts those of its photo.
+    """Return a sample for each face: box, landmarks, visibility, pose, gender; `faces` counts those of its photo.
 
     A face without a rectangle takes its ellipse's bounding box, one without both is left out. Raises FileNotFoundError
     naming what is missing, ValueError for a database that is not AFLW's.
@@ -89,7 +89,7 @@ def read(root: Path, test_photos: int = TEST_PHOTOS) -> list[Sample]:
 
 
 def ellipses(root: Path) -> dict[int, Array]:
-    """Every face's ellipse by face_id: radii, angle in radians, centre x, y. Raises as read does."""
+    """Return every face's ellipse by face_id: radii, angle in radians, centre x, y. Raises as read does."""
     path = first_of((root / "data" / "aflw.sqlite", root / "aflw.sqlite"), SOURCE)
     return {row[0]: np.array(row[1:], np.float64) for row in _read_tables(path)["ellipses"]}
 
@@ -121,7 +121,7 @@ def _splits(names: set[str], test_photos: int) -> dict[str, Split]:
 
 
 def _turned(samples: list[Sample]) -> list[Sample]:
-    """The samples with their angles' signs brought to ours."""
+    """Return the samples with the signs of their angles turned to ours."""
     labelled = [(s.landmarks, s.pose) for s in samples if s.pose is not None and s.landmarks is not None]
     if not labelled:
         return samples

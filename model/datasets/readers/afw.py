@@ -46,7 +46,7 @@ class _Row:
 
 
 def read(root: Path) -> list[Sample]:
-    """Samples, one a face, with box, pose, landmarks and visibility. Raises as read_photos does."""
+    """Return a sample for each face, with box, pose, landmarks and visibility. Raises as read_photos does."""
     path, table = _read(root)
     folder = path.parent if any(path.parent.glob("*.jpg")) else root / "testimages"
     check((row.name for row in table), folder, SOURCE)
@@ -63,7 +63,7 @@ def read(root: Path) -> list[Sample]:
 
 
 def read_photos(root: Path) -> list[Photo]:
-    """All photos with the boxes of their faces.
+    """Return all photos with the boxes of their faces.
 
     Raises FileNotFoundError naming what is missing, ValueError for an annotation that is not AFW's.
     """
@@ -100,14 +100,14 @@ def _read(root: Path) -> tuple[Path, list[_Row]]:
 
 
 def _cell(value: Any) -> list[Array]:
-    """The arrays of a cell; a cell of one element is squeezed to that element."""
+    """Return the arrays of a cell; a cell of one element is squeezed to that element."""
     array = np.asarray(value)
     items = array.reshape(-1) if array.dtype == object else [array]
     return [np.asarray(item, np.float64) for item in items]
 
 
 def _hdf5(path: Path) -> list[_Line]:
-    """The same from MATLAB 7.3, whose arrays are transposed and whose cells are references."""
+    """Return the arrays of a MATLAB 7.3 file, where arrays are transposed and cells are references."""
     try:
         import h5py  # noqa: PLC0415 - an extra that only this file needs
     except ImportError as error:

@@ -13,7 +13,7 @@ EMOJI = "emoji"
 
 
 def read(name: str, root: Path | None = None) -> list[Sample]:
-    """`negatives`, `negatives_objects`, `emoji` (a tenth of train/ is validation) or `wallpapers` (train only)."""
+    """Return samples of `negatives`, `negatives_objects`, `emoji` (a tenth for validation) or `wallpapers` (train)."""
     if name == WALLPAPERS:
         root = root or cache_dir() / WALLPAPERS
         paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"})

@@ -23,7 +23,7 @@ HELD_OUT = 0.005
 
 
 def read(root: Path) -> list[Sample]:
-    """Samples with subject and, where genders.txt has it, gender.
+    """Return samples with subject and, where genders.txt has it, gender.
 
     Raises FileNotFoundError naming what is missing, ValueError for a folder's name or a gender that is none.
     """

@@ -30,7 +30,7 @@ HELD_OUT = 0.005
 
 
 def read(name: Literal["celeba_wild", "celeba_aligned_small"], root: Path | None = None) -> list[Sample]:
-    """Samples with gender, smile and subject; a tenth of the training people are the validation part.
+    """Return samples with gender, smile and subject; a tenth of the training people are the validation part.
 
     Which people those are does not depend on the set, so that nobody is in train and validation both.
     """
@@ -56,7 +56,7 @@ def read(name: Literal["celeba_wild", "celeba_aligned_small"], root: Path | None
 
 
 def read_archive(root: Path) -> list[Sample]:
-    """Samples of the original archive: gender, smile, subject, five landmarks, box.
+    """Return samples of the original archive: gender, smile, subject, five landmarks, box.
 
     The split 'test' is its test partition; the paper trains on the other two, 182,637 photos (Table I), of which a few
     people are 'val' here. Raises FileNotFoundError naming what is missing, ValueError for tables that disagree.
@@ -95,7 +95,7 @@ def read_archive(root: Path) -> list[Sample]:
 
 
 def _by_photo(path: Path) -> dict[str, dict[str, str]]:
-    """A table of the archive: its number of photos, its columns, its rows. Raises ValueError for another kind."""
+    """Return an archive's table: number of photos, columns, rows. Raises ValueError for another kind of file."""
     (count, *_), columns, *table = rows(path, SOURCE)
     columns = columns[1:] if columns[0] == "image_id" else columns
     if not count.isdigit() or int(count) != len(table) or any(len(row) != len(columns) + 1 for row in table):

@@ -14,7 +14,7 @@ _MOUTH_RIGHT = 19
 
 
 def directions(points: Array, pose: Array) -> Array:
-    """Signs [3], 1 or -1, that bring roll, pitch, yaw [N, 3] to ours, from landmarks [N, 21, 2] (NaN where unmarked).
+    """Return the signs [3] that bring roll, pitch, yaw [N, 3] to ours, by landmarks [N, 21, 2] (NaN: unmarked).
 
     Ours: roll > 0 clockwise in the image, pitch > 0 nose up, yaw > 0 nose to the image's right. The line of the eyes
     shows the roll, the nose tip's place beside their middle the yaw, its height between eyes and mouth the pitch; the

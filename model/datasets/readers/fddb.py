@@ -23,7 +23,7 @@ FOLDS = tuple(range(1, 11))
 
 
 def read_photos(root: Path) -> list[Photo]:
-    """All photos, fold after fold, with their ellipses and the ellipses' bounding boxes.
+    """Return all photos, fold after fold, with their ellipses and the ellipses' bounding boxes.
 
     Raises FileNotFoundError naming what is missing, ValueError for a list of ellipses that is none.
     """
@@ -43,7 +43,7 @@ def read_photos(root: Path) -> list[Photo]:
 
 
 def read(root: Path) -> list[Sample]:
-    """Samples, one a face, with its ellipse's bounding box; the fold's number is the group."""
+    """Return a sample for each face, with its ellipse's bounding box; the fold's number is the group."""
     return [sample for photo in read_photos(root) for sample in photo.samples()]
 
 

@@ -22,7 +22,7 @@ _NAME = re.compile(r"(?P<subject>\d{3})A(?P<age>\d{2})[a-z]*\.jpe?g", re.IGNOREC
 
 
 def read(root: Path) -> list[Sample]:
-    """Samples with age and subject, and the extent of the points as box where points/ is there.
+    """Return samples with age and subject, and the extent of the points as box where points/ is there.
 
     Raises FileNotFoundError naming what is missing, ValueError for a photo whose name is not FG-NET's.
     """

@@ -26,7 +26,7 @@ _PARTS: tuple[tuple[Split, tuple[str, ...]], ...] = (("train", ("train",)), ("te
 
 
 def read(root: Path) -> list[Sample]:
-    """Samples, one a line, with box, gender (not sure: NaN) and smile; the validation set, which is scored, is 'test'.
+    """Return a sample for each line: box, gender (not sure: NaN), smile; the scored validation set is 'test' here.
 
     Raises FileNotFoundError naming what is missing, ValueError for a table without one of COLUMNS or a row of none.
     """

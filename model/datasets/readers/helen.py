@@ -13,7 +13,7 @@ TERMS = "research, non-commercial"
 
 
 def read_pts(path: Path) -> Array:
-    """The 68 points [68, 2] of a .pts file, with or without its header. Raises ValueError for another number."""
+    """Return the 68 points [68, 2] of a .pts file, with or without its header. Raises ValueError for another number."""
     lines = path.read_text().replace("{", "\n").replace("}", "\n").splitlines()
     rows = [line.split() for line in lines if line.strip() and ":" not in line]
     points = np.array([[float(x), float(y)] for x, y in rows], np.float32)
@@ -23,7 +23,7 @@ def read_pts(path: Path) -> Array:
 
 
 def read(root: Path | None = None) -> list[Sample]:
-    """Samples with 19 human landmarks (ears from the mesh); 8 % of the training photos are the validation part."""
+    """Return samples with 19 human landmarks (ears from the mesh); 8 % of the training photos are for validation."""
     root = root or data_dir("helen")
     samples = []
     for path in sorted(root.glob("helen/*/*.webp")):

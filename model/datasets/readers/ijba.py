@@ -56,7 +56,7 @@ class Identification:
 
 
 def read_verification(root: Path, split: int) -> Verification:
-    """One split of the 1:1 protocol.
+    """Return one split of the 1:1 protocol.
 
     Raises FileNotFoundError naming what is missing, ValueError for a row that is no face or a pair of no template.
     """
@@ -74,14 +74,14 @@ def read_verification(root: Path, split: int) -> Verification:
 
 
 def read_identification(root: Path, split: int) -> Identification:
-    """One split of the 1:N protocol. Raises as read_verification does."""
+    """Return one split of the 1:N protocol. Raises as read_verification does."""
     folder = root / "IJB-A_1N_sets" / f"split{split}"
     names = (f"train_{split}.csv", f"search_gallery_{split}.csv", f"search_probe_{split}.csv")
     return Identification(*(_templates(root, folder / name) for name in names))
 
 
 def read(root: Path) -> list[Sample]:
-    """Every face of every split once: box, subject, medium as group. Raises as read_verification does."""
+    """Return every face of every split once: box, subject, medium as group. Raises as read_verification does."""
     faces: dict[str, Sample] = {}
     for split in SPLITS:
         one = read_verification(root, split)

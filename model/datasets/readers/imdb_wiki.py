@@ -35,7 +35,7 @@ _DAY_ZERO = 366
 
 
 def read(root: Path) -> list[Sample]:
-    """Samples of both parts with age, gender and, of the full photos, the face's box.
+    """Return samples of both parts with age, gender and, of the full photos, the face's box.
 
     Raises FileNotFoundError naming what is missing, ValueError for a .mat of another kind.
     """
@@ -64,13 +64,13 @@ _CLEANED = ("gender", "face_score", "second_face_score")
 
 
 def clean(age: int | None, gender: float, face_score: float, second_face_score: float) -> bool:
-    """Whether a photo is kept, by the rule at the top."""
+    """Return whether a photo is kept, by the rule in the module's docstring."""
     one_face = np.isfinite(face_score) and face_score >= MIN_SCORE and np.isnan(second_face_score)
     return bool(one_face and age is not None and AGES[0] <= age <= AGES[1] and np.isfinite(gender))
 
 
 def age_at(day: float, year: float) -> int | None:
-    """Years from MATLAB's day number of the birth to the middle of a year; None for a day that no calendar has."""
+    """Return the years from MATLAB's day of birth to the middle of a year; None for a day that no calendar has."""
     if not (np.isfinite(day) and np.isfinite(year)) or int(day) <= _DAY_ZERO:
         return None
     born = datetime.date.fromordinal(int(day) - _DAY_ZERO)
@@ -91,6 +91,6 @@ def _table(path: Path, part: str) -> dict[str, Any]:
 
 
 def _box(location: Any) -> Array:
-    """MATLAB's corner pixels from 1 → xyxy in pixels, the far edge of the last pixel included."""
+    """Return a box xyxy of MATLAB's corner pixels, counted from 1; the far edge of the last pixel is included."""
     x1, y1, x2, y2 = np.asarray(location, np.float64).reshape(-1)[:4]
     return np.array([x1 - 1, y1 - 1, x2, y2], np.float32)

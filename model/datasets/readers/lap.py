@@ -18,7 +18,7 @@ _PARTS: tuple[tuple[Split, str], ...] = (("train", "Train"), ("test", "Validatio
 
 
 def read(root: Path) -> list[Sample]:
-    """Samples with age and age_sigma; the validation set, which the paper scores, is 'test' here.
+    """Return samples with age and age_sigma; the validation set, which the paper scores, is 'test' here.
 
     Raises FileNotFoundError naming what is missing, ValueError for a line that is none.
     """

@@ -21,7 +21,7 @@ class Pair:
 
 
 def read_pairs(root: Path) -> list[Pair]:
-    """The pairs of root/pairs.txt; photos stand as NAME_0001.* in root or in a folder NAME of it, as LFW's archive has.
+    """Return the pairs of root/pairs.txt, with photos NAME_0001.* in root or in its folder NAME, as in LFW's archive.
 
     Raises FileNotFoundError for a missing pairs.txt or photo, ValueError for a line that is no pair.
     """

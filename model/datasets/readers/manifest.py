@@ -37,7 +37,7 @@ COLUMNS = frozenset(("photo", "split", *_FACE, *_LABELS, *_ANGLES))
 
 
 def read(root: Path) -> list[Sample]:
-    """Samples in the file's order; names are the photo's path and, from a photo's second face on, '#number'.
+    """Return samples in the file's order; names are the photo's path and, from a photo's second face on, '#number'.
 
     Raises FileNotFoundError naming a missing file, ValueError naming the line of a value that is none.
     """

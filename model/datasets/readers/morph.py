@@ -25,7 +25,7 @@ _NAME = re.compile(r"(?P<subject>\d+)_\d+(?P<gender>[MF])(?P<age>\d+)\.jpe?g", r
 
 
 def read(root: Path) -> list[Sample]:
-    """Samples with age, gender and subject, the race label as group where the table is there.
+    """Return samples with age, gender and subject, the race label as group where the table is there.
 
     Raises FileNotFoundError naming what is missing, ValueError for a photo whose name is not MORPH's.
     """
@@ -54,7 +54,7 @@ def read(root: Path) -> list[Sample]:
 
 
 def _races(path: Path) -> dict[str, str]:
-    """Race label by photo, as the table has it: B, W, A, H, O."""
+    """Return the race label of each photo, as the table has it: B, W, A, H, O."""
     if not path.is_file():
         return {}
     with path.open(newline="", encoding="utf-8-sig") as file:

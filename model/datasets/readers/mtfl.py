@@ -14,7 +14,7 @@ TERMS = "research, non-commercial"
 
 
 def read(root: Path | None = None) -> list[Sample]:
-    """Samples with gender, smile, five landmarks and the pose class '1' … '5' as group; a tenth is validation.
+    """Return samples with gender, smile, five landmarks and the pose class '1' … '5' as group; a tenth is validation.
 
     The nose tip is left to the mesh: MTFL's definition of it differs most from the 21 points'.
     """

@@ -27,7 +27,7 @@ FILE = "Annotations_Face_PASCALLayout_large_fixed.mat"
 
 
 def read_photos(root: Path) -> list[Photo]:
-    """All photos with their faces' boxes; a difficult face is marked so.
+    """Return all photos with their faces' boxes; a difficult face is marked so.
 
     Raises FileNotFoundError naming what is missing, ValueError for an annotation of another kind.
     """
@@ -44,12 +44,12 @@ def read_photos(root: Path) -> list[Photo]:
 
 
 def read(root: Path) -> list[Sample]:
-    """Samples, one a face, with its box. Raises as read_photos does."""
+    """Return a sample for each face, with its box. Raises as read_photos does."""
     return [sample for photo in read_photos(root) for sample in photo.samples()]
 
 
 def _from_mat(path: Path) -> dict[str, Array]:
-    """Left, top, right, bottom, difficult [N, 5] by photo."""
+    """Return rows [N, 5] by photo: left, top, right, bottom, difficult."""
     annotations = column(mat(path, SOURCE).get("Annotations", []))
     if not len(annotations) or not hasattr(annotations[0], "imgname"):
         raise ValueError(f"data set {SOURCE}: {path} holds no Annotations")

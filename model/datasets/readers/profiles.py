@@ -19,7 +19,7 @@ SOURCE = "profiles"
 
 
 def read(root: Path | None = None) -> list[Sample]:
-    """Samples of all three parts; `group` is the set that the face comes from.
+    """Return samples of all three parts; `group` is the set that the face comes from.
 
     Raises FileNotFoundError without the photos' labels.npz, ValueError when its arrays do not fit together.
     """

@@ -24,7 +24,7 @@ HELD_OUT = 0.02
 
 
 def read(root: Path) -> list[Sample]:
-    """Samples with 19 landmarks: the markup has no ears. Photos without a .pts beside them are left out.
+    """Return samples with 19 landmarks: the markup has no ears. Photos without a .pts beside them are left out.
 
     Raises FileNotFoundError when no photo has one, ValueError for a .pts of another number of points.
     """

@@ -11,7 +11,7 @@ RACES = ("white", "black", "asian", "indian", "other")
 
 
 def read(root: Path | None = None) -> list[Sample]:
-    """Samples with age, gender and the race label as group; 5 % of train/ are the validation part."""
+    """Return samples with age, gender and the race label as group; 5 % of train/ are the validation part."""
     root = root or data_dir("utkface")
     samples = []
     for path in sorted(root.glob("*/*.webp")):

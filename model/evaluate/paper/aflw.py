@@ -35,13 +35,13 @@ def evaluate(run: Run) -> Result:
 
 
 def bin_of(yaw: float) -> int | None:
-    """Number of the yaw's bin; None beyond 90°."""
+    """Return the number of a yaw's bin; None beyond 90°."""
     size = abs(yaw)
     return next((k for k in range(3) if size <= BINS[k + 1]), None)
 
 
 def balanced(samples: Sequence[Sample], each: int = EACH, seed: int = 0) -> list[Sample]:
-    """Equally many faces of each bin, at most `each`; in the samples' order. Raises ValueError for an empty bin.
+    """Return equally many faces of each bin, at most `each`, in order. Raises ValueError for an empty bin.
 
     A face needs a box, a pose and a visible point to be taken.
     """
@@ -63,12 +63,12 @@ def balanced(samples: Sequence[Sample], each: int = EACH, seed: int = 0) -> list
 
 
 def names(number: int) -> str:
-    """A bin as the tables name it."""
+    """Return a bin as the tables name it."""
     return f"[{BINS[number]:.0f}, {BINS[number + 1]:.0f}]"
 
 
 def score(answers: Sequence[regions.Answer | None], samples: Sequence[Sample]) -> Result:
-    """The protocol on the answers for the subset's faces."""
+    """Return the protocol's result for the answers about the subset's faces."""
     errors = landmark_errors(answers, samples)
     detected = np.isfinite(errors)
     bins = np.array([bin_of(float(s.pose[2])) if s.pose is not None else None for s in samples])

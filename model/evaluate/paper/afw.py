@@ -44,7 +44,7 @@ def score(
     answers: Sequence[regions.Answer | None],
     faces: Sequence[Sample],
 ) -> Result:
-    """The protocol on the boxes found in the photos and the answers for the marked faces."""
+    """Return the protocol's result for the boxes detected in the photos and the answers about the marked faces."""
     figures, curve = marked.score(detections, photos, "AFW")
     errors = landmark_errors(answers, faces)
     errors = errors[~np.isnan(errors)]
@@ -63,7 +63,7 @@ def score(
 
 
 def landmark_errors(answers: Sequence[regions.Answer | None], faces: Sequence[Sample]) -> metrics.Floats:
-    """Error [N] of each face over √(w·h) of its box; inf for a face without answer, NaN for one without a point."""
+    """Return each face's error [N] over √(w·h) of its box; inf for a face without answer, NaN without a point."""
     errors = np.full(len(faces), np.inf)
     for i, (answer, face) in enumerate(zip(answers, faces, strict=True)):
         if face.landmarks is None or face.box is None or not np.isfinite(face.landmarks).any():
@@ -77,7 +77,7 @@ def landmark_errors(answers: Sequence[regions.Answer | None], faces: Sequence[Sa
 
 
 def yaw_errors(answers: Sequence[regions.Answer | None], faces: Sequence[Sample]) -> metrics.Floats:
-    """Degrees [N] between the label and the prediction rounded to 15°; inf for a face without answer."""
+    """Return the degrees [N] between label and prediction rounded to 15°; inf for a face without answer."""
     errors = np.full(len(faces), np.inf)
     for i, (answer, face) in enumerate(zip(answers, faces, strict=True)):
         if answer is not None and face.pose is not None:
@@ -86,5 +86,5 @@ def yaw_errors(answers: Sequence[regions.Answer | None], faces: Sequence[Sample]
 
 
 def rounded(yaw: float) -> float:
-    """The nearest multiple of 15°, halves away from zero."""
+    """Return the nearest multiple of 15°, halves away from zero."""
     return float(np.sign(yaw) * STEP * np.floor(abs(yaw) / STEP + 0.5))

@@ -50,7 +50,7 @@ class Curve:
     continuous: metrics.Floats
 
     def at(self, false_positives: int) -> tuple[float, float]:
-        """Discrete and continuous rate at the last threshold with at most so many false positives."""
+        """Return the discrete and the continuous rate at the last threshold with at most so many false positives."""
         last = int(np.flatnonzero(self.false_positives <= false_positives)[-1])
         return float(self.discrete[last]), float(self.continuous[last])
 
@@ -75,7 +75,7 @@ def run_of_fold(run: Run, fold: int) -> Run:
 
 
 def score(found: Sequence[Detections], photos: Sequence[Photo]) -> Result:
-    """The protocol on the detections of each photo."""
+    """Return the protocol's result for the detections of each photo."""
     shapes = {fold: fit(found, photos, fold) for fold in {photo.fold for photo in photos}}
     fitted = [ellipses(f, shapes[p.fold]) for f, p in zip(found, photos, strict=True)]
     curve = roc(found, photos, lambda i, k: ellipse_polygon(fitted[i][k]))
@@ -98,7 +98,7 @@ def score(found: Sequence[Detections], photos: Sequence[Photo]) -> Result:
 
 
 def roc(found: Sequence[Detections], photos: Sequence[Photo], polygon: Callable[[int, int], metrics.Floats]) -> Curve:
-    """The curve; polygon(i, k) is the region of detection k of photo i. Raises ValueError without a marked face."""
+    """Return the curve; polygon(i, k) is the region of detection k of photo i. Raises ValueError for no marked face."""
     faces = sum(len(photo.boxes) for photo in photos)
     if not faces:
         raise ValueError("the ROC needs at least one marked face")
@@ -119,7 +119,7 @@ def roc(found: Sequence[Detections], photos: Sequence[Photo], polygon: Callable[
 
 
 def curve_steps(scores: metrics.Floats, overlaps: metrics.Floats) -> list[tuple[float, int, float, float]]:
-    """What each threshold of one photo adds to false positives, discrete and continuous score."""
+    """Return what each threshold of one photo adds to false positives, discrete and continuous score."""
     from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 - an extra that the other protocols do without
 
     steps = []
@@ -135,7 +135,7 @@ def curve_steps(scores: metrics.Floats, overlaps: metrics.Floats) -> list[tuple[
 
 
 def fit(found: Sequence[Detections], photos: Sequence[Photo], fold: int) -> metrics.Floats:
-    """Radii and shift of the centre [4], in sides of the box: medians over the right detections of the other folds."""
+    """Return radii and shift of the centre [4], in box sides: medians over the right detections of the other folds."""
     shapes = []
     for one, photo in zip(found, photos, strict=True):
         if photo.fold == fold or photo.ellipses is None or not len(photo.ellipses) or not len(one.boxes):
@@ -151,7 +151,7 @@ def fit(found: Sequence[Detections], photos: Sequence[Photo], fold: int) -> metr
 
 
 def ellipses(found: Detections, shape: metrics.Floats) -> metrics.Floats:
-    """Ellipses [N, 5] of one photo's boxes under the fitted map."""
+    """Return the ellipses [N, 5] of one photo's boxes under the fitted map."""
     if not len(found.boxes):
         return np.zeros((0, 5))
     side = found.boxes[:, 2:3] - found.boxes[:, :1]

@@ -29,7 +29,7 @@ def evaluate(run: Run) -> Result:
 
 
 def score(photos: Sequence[Analysed]) -> Result:
-    """The protocol on what was found. Raises ValueError for photos of one person only."""
+    """Return the protocol's result for analysed photos. Raises ValueError for photos of one person only."""
     faces = [photo.main_face() for photo in photos]
     detected = np.array([face is not None for face in faces])
     truth = np.array([p.sample.age for p in photos])
@@ -61,7 +61,7 @@ def score(photos: Sequence[Analysed]) -> Result:
 def leave_one_out(
     features: metrics.Floats, ages: metrics.Floats, people: np.ndarray, usable: metrics.Flags
 ) -> metrics.Floats:
-    """Ages [N] predicted from features [N, D], each person's from the usable photos of the others."""
+    """Return ages [N] predicted from features [N, D], each person's from the usable photos of the others."""
     predicted = np.zeros(len(ages))
     for person in np.unique(people):
         test = people == person

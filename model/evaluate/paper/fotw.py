@@ -23,5 +23,5 @@ def evaluate(run: Run) -> Result:
 
 
 def score(answers: Sequence[regions.Answer | None], samples: Sequence[Sample]) -> Result:
-    """The protocol on the answers for the faces."""
+    """Return the protocol's result for the answers about the faces."""
     return attributes.score("fotw", answers, samples)

@@ -71,7 +71,7 @@ def _faces(split: Split) -> list[Sample]:
 
 
 def describe(run: Run, faces: Sequence[Sample]) -> dict[str, metrics.Floats]:
-    """A descriptor for each marked face that has one."""
+    """Return a descriptor for each marked face, where there is one, by the face's name."""
     found: dict[str, metrics.Floats] = {}
     lost: dict[str, list[Sample]] = {}
     for analysed in run.analyse(faces, "ijba"):
@@ -93,7 +93,7 @@ def describe(run: Run, faces: Sequence[Sample]) -> dict[str, metrics.Floats]:
 
 
 def score(splits: Sequence[Split], descriptors: Descriptors, config: triplets.Config = TPE) -> Result:
-    """The protocol on the descriptors of the faces."""
+    """Return the protocol's result for the descriptors of the faces."""
     plain = np.zeros((len(splits), len(NAMES)))
     learnt = np.zeros((len(splits), len(NAMES)))
     for k, split in enumerate(splits):
@@ -118,7 +118,7 @@ Projection = Callable[[metrics.Floats], metrics.Floats]
 def rates(
     split: Split, descriptors: Descriptors, project: Projection, project_many: Projection | None = None
 ) -> metrics.Floats:
-    """The seven figures [7], as shares, of one split; vectors [N, D] of faces are projected before they are pooled."""
+    """Return the seven figures [7] of one split, as shares; vectors [N, D] of faces are projected, then pooled."""
     pooled = {t.number: pool(t, descriptors, project) for t in split.one.templates}
     subject = {t.number: t.subject for t in split.one.templates}
     scores = np.array([_score(pooled[a], pooled[b]) for a, b in split.one.pairs])
@@ -138,7 +138,7 @@ def rates(
 
 
 def pool(template: TemplateFaces, descriptors: Descriptors, project: Projection) -> metrics.Floats | None:
-    """The template's unit vector [D]; None when none of its faces has a descriptor or they cancel out."""
+    """Return a template's unit vector [D]; None when none of its faces has a descriptor or they cancel out."""
     media: dict[str | None, list[metrics.Floats]] = {}
     for face in template.faces:
         if face.name in descriptors:
@@ -156,7 +156,7 @@ def _score(first: metrics.Floats | None, second: metrics.Floats | None) -> float
 
 
 def _projection(train: Sequence[TemplateFaces], descriptors: Descriptors, config: triplets.Config) -> Projection:
-    """W's projection, learnt on the faces of the training templates. Raises ValueError for too few people or faces."""
+    """Return the projection learnt on the training templates' faces. Raises ValueError for too few people or faces."""
     faces = {face.name: face for template in train for face in template.faces if face.name in descriptors}
     vectors = torch.from_numpy(np.stack([descriptors[name] for name in faces])).float()
     subjects = torch.from_numpy(np.unique([str(f.subject) for f in faces.values()], return_inverse=True)[1])

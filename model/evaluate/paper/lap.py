@@ -26,14 +26,14 @@ def evaluate(run: Run) -> Result:
 
 
 def error(predicted: metrics.Floats, mean: metrics.Floats, deviation: metrics.Floats) -> metrics.Floats:
-    """ε [N] of ages [N] in years. Raises ValueError for a deviation that is not positive."""
+    """Return the error ε [N] of ages [N] in years. Raises ValueError for a deviation that is not positive."""
     if not (np.asarray(deviation) > 0).all():
         raise ValueError("the error needs a positive deviation")
     return np.asarray(1 - np.exp(-((predicted - mean) ** 2) / (2 * deviation**2)))
 
 
 def score(photos: Sequence[Analysed], mean_age: float) -> Result:
-    """The protocol on what was found; mean_age is the guess for a photo without a face."""
+    """Return the protocol's result for analysed photos; mean_age is the guess for a photo without a face."""
     faces = [photo.main_face() for photo in photos]
     age = np.array([mean_age if f is None else float(p.faces.age[f]) for p, f in zip(photos, faces, strict=True)])
     mean, deviation = (np.array([getattr(p.sample, n) for p in photos]) for n in ("age", "age_sigma"))

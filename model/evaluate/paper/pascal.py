@@ -23,6 +23,6 @@ def evaluate(run: Run) -> Result:
 
 
 def score(detections: Sequence[marked.Found], photos: Sequence[Photo]) -> Result:
-    """The protocol on the boxes and scores found in each photo."""
+    """Return the protocol's result for the detections of each photo."""
     figures, plot = marked.score(detections, photos, "PASCAL faces")
     return Result("pascal", len(photos), tuple(figures), plots=(plot,))
