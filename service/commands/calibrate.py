@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from model.tools import calibrate as calibration
+from model.tools import calibrate as calibration_tool
 from service.commands import CommandError, show_examples
 from service.commands.photos import check_output
 from service.config import Settings
@@ -34,4 +34,4 @@ def calibrate(settings: Settings, arguments: argparse.Namespace) -> int:
     argv = ["--photos", str(arguments.folder), "--json", str(arguments.out), "--device", settings.device]
     if settings.weights:
         argv += ["--weights", str(settings.weights)]
-    return calibration.main(argv)
+    return calibration_tool.main(argv)

@@ -30,6 +30,7 @@ from service.http.routes import (
     collections,
     compare,
     compreface,
+    compreface_subjects,
     conflicts,
     faces,
     jobs,
@@ -50,7 +51,7 @@ from service.outbound.webhooks import Webhooks
 from service.queue import Producer
 
 ROUTES = (faces, videos, system, jobs, collections, media, search, transfer, compare, clusters, conflicts, keys)
-COMPAT_ROUTES = {"compreface": compreface, "rekognition": rekognition}
+COMPAT_ROUTES = {"compreface": (compreface, compreface_subjects), "rekognition": (rekognition,)}
 """The routes of other products' APIs by their names in FACE_COMPAT."""
 DESCRIPTION = "Faces in photos: box, 21 landmarks with visibility, pose, smile, gender, age and a descriptor."
 
@@ -76,7 +77,7 @@ def create_app(settings: Settings, producer: Producer, metrics: Metrics) -> Fast
     add_state(app, settings, resources, producer, metrics)
     add_handlers(app)
     add_middleware(app, tracing)
-    for routes in (*ROUTES, *(COMPAT_ROUTES[name] for name in settings.compat)):
+    for routes in (*ROUTES, *(module for name in settings.compat for module in COMPAT_ROUTES[name])):
         app.include_router(routes.router)
     add_pages(app)
     complete_openapi(app, settings.root_path)

@@ -12,11 +12,20 @@ from service.gallery import Subject, Vector
 from service.gallery.errors import CollectionExists, InvalidSubject, ModelMismatch
 from service.gallery.gallery import Gallery
 from service.gallery.scoring import Scoring
-from service.http.compat import JsonObject, users
-from service.http.compat import faces as shared
-from service.http.compat import rekognition as mapped
+from service.http.compat import JsonObject, rekognition, users
 from service.http.compat.endpoints import REKOGNITION
 from service.http.compat.errors import InvalidPaginationToken
+from service.http.compat.faces import (
+    PlacedMatch,
+    analyze_face_photo,
+    analyze_photo,
+    find_face,
+    find_faces,
+    probes_of,
+    search_vectors,
+    share_of_face,
+    similarity_share,
+)
 from service.http.compat.indexing import index_photo
 from service.http.compat.rekognition import answer
 from service.http.compat.scale import REKOGNITION_SCALE as SCALE
@@ -37,36 +46,34 @@ MOST_USERS = 500
 @router.post("/DetectFaces")
 async def detect_faces(request: Request) -> Response:
     """Return the faces of a photo."""
-    message = await mapped.read_request(request, mapped.DetectFaces)
-    photo = await mapped.photo_of(request, message.image)
-    result = await shared.analyze_photo(request, photo, Options(max_faces=FACES, quality=True))
-    faces = [mapped.face_detail(face, result, message.attributes) for face in result.analysis.faces]
+    message = await rekognition.read_request(request, rekognition.DetectFaces)
+    photo = await rekognition.photo_of(request, message.image)
+    result = await analyze_photo(request, photo, Options(max_faces=FACES, quality=True))
+    faces = [rekognition.face_detail(face, result, message.attributes) for face in result.analysis.faces]
     return answer(FaceDetails=faces)
 
 
 @router.post("/CompareFaces")
 async def compare_faces(request: Request) -> Response:
     """Compare the largest face of a photo with all faces of another."""
-    message = await mapped.read_request(request, mapped.CompareFaces)
-    threshold = mapped.share_of("SimilarityThreshold", message.similarity_threshold)
-    source = await mapped.photo_of(request, message.source_image)
-    target = await mapped.photo_of(request, message.target_image)
+    message = await rekognition.read_request(request, rekognition.CompareFaces)
+    threshold = rekognition.share_of("SimilarityThreshold", message.similarity_threshold)
+    source = await rekognition.photo_of(request, message.source_image)
+    target = await rekognition.photo_of(request, message.target_image)
     scoring = await model_scoring(request)
-    source_result = await shared.analyze_face_photo(request, source, Options(max_faces=1, template=True), scoring.model)
-    target_result = await shared.analyze_face_photo(
-        request, target, Options(max_faces=FACES, template=True), scoring.model
-    )
-    (source_probe,) = shared.probes_of(source_result)
+    source_result = await analyze_face_photo(request, source, Options(max_faces=1, template=True), scoring.model)
+    target_result = await analyze_face_photo(request, target, Options(max_faces=FACES, template=True), scoring.model)
+    (source_probe,) = probes_of(source_result)
     matches: list[JsonObject] = []
     unmatched: list[JsonObject] = []
-    for face, target_probe in zip(target_result.analysis.faces, shared.probes_of(target_result), strict=True):
-        share = shared.similarity_share(request, source_probe.vector, target_probe.vector, scoring, SCALE)
-        detail = mapped.compared_face(face, target_result)
+    for face, target_probe in zip(target_result.analysis.faces, probes_of(target_result), strict=True):
+        share = similarity_share(request, source_probe.vector, target_probe.vector, scoring, SCALE)
+        detail = rekognition.compared_face(face, target_result)
         if share >= threshold:
             matches.append({"Similarity": 100 * share, "Face": detail})
         else:
             unmatched.append(detail)
-    source_detail = mapped.compared_face(source_result.analysis.faces[0], source_result)
+    source_detail = rekognition.compared_face(source_result.analysis.faces[0], source_result)
     source_face = {name: source_detail[name] for name in ("BoundingBox", "Confidence")}
     ranked = sorted(matches, key=lambda match: -match["Similarity"])
     return answer(SourceImageFace=source_face, FaceMatches=ranked, UnmatchedFaces=unmatched)
@@ -75,7 +82,7 @@ async def compare_faces(request: Request) -> Response:
 @router.post("/CreateCollection")
 async def create_collection(request: Request) -> Response:
     """Make a collection."""
-    message = await mapped.read_request(request, mapped.OfCollection)
+    message = await rekognition.read_request(request, rekognition.OfCollection)
     scoring = await scoring_for(request, message.collection_id)
     stored, new = await in_gallery_thread(
         request, Gallery.put_collection, message.collection_id, scoring.model, scoring.dimension
@@ -88,8 +95,8 @@ async def create_collection(request: Request) -> Response:
 @router.post("/ListCollections")
 async def list_collections(request: Request) -> Response:
     """List the collections that the caller's key reaches."""
-    message = await mapped.read_request(request, mapped.ListCollections)
-    count = max(1, mapped.within("MaxResults", message.max_results, 0, 4096))
+    message = await rekognition.read_request(request, rekognition.ListCollections)
+    count = max(1, rekognition.within("MaxResults", message.max_results, 0, 4096))
     try:
         page = await in_gallery_thread(request, Gallery.collections, message.next_token, count)
     except InvalidSubject as error:
@@ -106,7 +113,7 @@ async def list_collections(request: Request) -> Response:
 @router.post("/DescribeCollection")
 async def describe_collection(request: Request) -> Response:
     """Count the faces and users of a collection."""
-    message = await mapped.read_request(request, mapped.OfCollection)
+    message = await rekognition.read_request(request, rekognition.OfCollection)
     stored = await in_gallery_thread(request, Gallery.collection, message.collection_id)
     faces, people = await in_gallery_thread(request, users.count_faces_and_users, message.collection_id)
     created = round(stored.created, 3)
@@ -116,7 +123,7 @@ async def describe_collection(request: Request) -> Response:
 @router.post("/DeleteCollection")
 async def delete_collection(request: Request) -> Response:
     """Delete a collection."""
-    message = await mapped.read_request(request, mapped.OfCollection)
+    message = await rekognition.read_request(request, rekognition.OfCollection)
     receipt_response(request, await in_gallery_thread(request, Gallery.delete_collection, message.collection_id))
     return answer(StatusCode=200)
 
@@ -124,17 +131,17 @@ async def delete_collection(request: Request) -> Response:
 @router.post("/IndexFaces")
 async def index_faces(request: Request) -> Response:
     """Store the faces of a photo: the largest under the external image id, others as subjects of their own."""
-    message = await mapped.read_request(request, mapped.IndexFaces)
-    mapped.within("MaxFaces", message.max_faces, 1, MOST_MATCHES)
+    message = await rekognition.read_request(request, rekognition.IndexFaces)
+    rekognition.within("MaxFaces", message.max_faces, 1, MOST_MATCHES)
     settings: Settings = request.app.state.settings
     gate = 0.0 if message.quality_filter == "NONE" else settings.min_quality
-    photo = await mapped.photo_of(request, message.image)
+    photo = await rekognition.photo_of(request, message.image)
     collection = message.collection_id
     await in_gallery_thread(request, Gallery.collection, collection)
     async for attempt in retry_on_model_change(request, collection):
         with attempt as scoring:
             options = Options(max_faces=FACES, template=True)
-            result = await shared.analyze_photo(request, photo, options, scoring.model)
+            result = await analyze_photo(request, photo, options, scoring.model)
             records, left_out = await index_photo(request, message, photo, result, gate)
             return answer(FaceRecords=records, UnindexedFaces=left_out, FaceModelVersion=result.model)
     raise ModelMismatch
@@ -143,8 +150,8 @@ async def index_faces(request: Request) -> Response:
 @router.post("/ListFaces")
 async def list_faces(request: Request) -> Response:
     """List the stored faces, a part at a time."""
-    message = await mapped.read_request(request, mapped.ListFaces)
-    count = max(1, mapped.within("MaxResults", message.max_results, 0, 4096))
+    message = await rekognition.read_request(request, rekognition.ListFaces)
+    count = max(1, rekognition.within("MaxResults", message.max_results, 0, 4096))
     stored = await in_gallery_thread(request, Gallery.collection, message.collection_id)
 
     def is_wanted(face: StoredFace) -> bool:
@@ -152,8 +159,8 @@ async def list_faces(request: Request) -> Response:
 
     token: str | None = None
     if message.face_ids is not None:
-        mapped.within("FaceIds", len(message.face_ids), 0, MOST_MATCHES)
-        faces_by_id = await shared.find_faces(request, message.collection_id, message.face_ids)
+        rekognition.within("FaceIds", len(message.face_ids), 0, MOST_MATCHES)
+        faces_by_id = await find_faces(request, message.collection_id, message.face_ids)
         faces = [face for face in faces_by_id.values() if is_wanted(face)]
     else:
         try:
@@ -168,9 +175,9 @@ async def list_faces(request: Request) -> Response:
 @router.post("/DeleteFaces")
 async def delete_faces(request: Request) -> Response:
     """Delete stored faces, those of users too."""
-    message = await mapped.read_request(request, mapped.DeleteFaces)
+    message = await rekognition.read_request(request, rekognition.DeleteFaces)
     await in_gallery_thread(request, Gallery.collection, message.collection_id)
-    faces_by_id = await shared.find_faces(request, message.collection_id, message.face_ids)
+    faces_by_id = await find_faces(request, message.collection_id, message.face_ids)
     deleted = [
         face.id
         for face in faces_by_id.values()
@@ -184,16 +191,16 @@ async def delete_faces(request: Request) -> Response:
 @router.post("/SearchFaces")
 async def search_faces(request: Request) -> Response:
     """Search for a stored face; the face itself is not among the matches."""
-    message = await mapped.read_request(request, mapped.SearchFaces)
-    threshold = mapped.share_of("FaceMatchThreshold", message.face_match_threshold)
-    count = mapped.within("MaxFaces", message.max_faces, 1, MOST_MATCHES)
+    message = await rekognition.read_request(request, rekognition.SearchFaces)
+    threshold = rekognition.share_of("FaceMatchThreshold", message.face_match_threshold)
+    count = rekognition.within("MaxFaces", message.max_faces, 1, MOST_MATCHES)
     limit_probes(request, message.collection_id)
     stored = await in_gallery_thread(request, Gallery.collection, message.collection_id)
-    face = await shared.find_face(request, message.collection_id, message.face_id)
+    face = await find_face(request, message.collection_id, message.face_id)
     scoring = await scoring_for(request, message.collection_id)
     vector: Vector = face.medium.vectors.mean(0)
-    (row,) = await shared.search_vectors(request, message.collection_id, [vector], count + 1, scoring, SCALE)
-    share_of = shared.share_of_face(request, vector, scoring, SCALE)
+    (row,) = await search_vectors(request, message.collection_id, [vector], count + 1, scoring, SCALE)
+    share_of = share_of_face(request, vector, scoring, SCALE)
     matches = await in_gallery_thread(
         request, users.matching_faces, message.collection_id, row, threshold, vector, share_of, face.id
     )
@@ -203,11 +210,11 @@ async def search_faces(request: Request) -> Response:
 @router.post("/SearchFacesByImage")
 async def search_faces_by_image(request: Request) -> Response:
     """Search for the largest face of a photo: the stored faces that are like it, of the subjects that match."""
-    message = await mapped.read_request(request, mapped.SearchFacesByImage)
-    threshold = mapped.share_of("FaceMatchThreshold", message.face_match_threshold)
-    count = mapped.within("MaxFaces", message.max_faces, 1, MOST_MATCHES)
+    message = await rekognition.read_request(request, rekognition.SearchFacesByImage)
+    threshold = rekognition.share_of("FaceMatchThreshold", message.face_match_threshold)
+    count = rekognition.within("MaxFaces", message.max_faces, 1, MOST_MATCHES)
     detail, vector, row, scoring = await _searched(request, message.collection_id, message.image, count)
-    share_of = shared.share_of_face(request, vector, scoring, SCALE)
+    share_of = share_of_face(request, vector, scoring, SCALE)
     matches = await in_gallery_thread(
         request, users.matching_faces, message.collection_id, row, threshold, vector, share_of
     )
@@ -222,9 +229,9 @@ async def search_faces_by_image(request: Request) -> Response:
 @router.post("/SearchUsersByImage")
 async def search_users_by_image(request: Request) -> Response:
     """Search the users for the largest face of a photo."""
-    message = await mapped.read_request(request, mapped.SearchUsersByImage)
-    threshold = mapped.share_of("UserMatchThreshold", message.user_match_threshold)
-    count = mapped.within("MaxUsers", message.max_users, 1, MOST_USERS)
+    message = await rekognition.read_request(request, rekognition.SearchUsersByImage)
+    threshold = rekognition.share_of("UserMatchThreshold", message.user_match_threshold)
+    count = rekognition.within("MaxUsers", message.max_users, 1, MOST_USERS)
     detail, _, row, scoring = await _searched(request, message.collection_id, message.image, MOST_USERS)
     matches = [
         {"Similarity": 100 * match.share, "User": {"UserId": match.subject, "UserStatus": "ACTIVE"}}
@@ -237,7 +244,7 @@ async def search_users_by_image(request: Request) -> Response:
 @router.post("/CreateUser")
 async def create_user(request: Request) -> Response:
     """Make a user."""
-    message = await mapped.read_request(request, mapped.CreateUser)
+    message = await rekognition.read_request(request, rekognition.CreateUser)
     await in_gallery_thread(request, users.make_user, message.collection_id, message.user_id)
     return answer()
 
@@ -245,15 +252,15 @@ async def create_user(request: Request) -> Response:
 @router.post("/AssociateFaces")
 async def associate_faces(request: Request) -> Response:
     """Give stored faces to a user: they are moved there."""
-    message = await mapped.read_request(request, mapped.AssociateFaces)
-    threshold = mapped.share_of("UserMatchThreshold", message.user_match_threshold)
+    message = await rekognition.read_request(request, rekognition.AssociateFaces)
+    threshold = rekognition.share_of("UserMatchThreshold", message.user_match_threshold)
     scoring = await scoring_for(request, message.collection_id)
     scoring.calibrated()
-    faces_by_id = await shared.find_faces(request, message.collection_id, message.face_ids)
+    faces_by_id = await find_faces(request, message.collection_id, message.face_ids)
 
     def confidence(face: StoredFace, user: Subject) -> float:
         assert user.template is not None
-        return shared.similarity_share(request, face.medium.vectors.mean(0), user.template, scoring, SCALE)
+        return similarity_share(request, face.medium.vectors.mean(0), user.template, scoring, SCALE)
 
     faces = {face_id: faces_by_id.get(face_id.lower()) for face_id in message.face_ids}
     association = await in_gallery_thread(
@@ -267,17 +274,17 @@ async def associate_faces(request: Request) -> Response:
 
 
 async def _searched(
-    request: Request, collection: str, image: mapped.Image, count: int
-) -> tuple[JsonObject, Vector, list[shared.PlacedMatch], Scoring]:
+    request: Request, collection: str, image: rekognition.Image, count: int
+) -> tuple[JsonObject, Vector, list[PlacedMatch], Scoring]:
     """Return the largest face of a photo, its vector [D], the subjects most like it, and the model that answers."""
-    photo = await mapped.photo_of(request, image)
+    photo = await rekognition.photo_of(request, image)
     await in_gallery_thread(request, Gallery.collection, collection)
     limit_probes(request, collection)
     async for attempt in retry_on_model_change(request, collection):
         with attempt as scoring:
             options = Options(max_faces=1, template=True)
-            result = await shared.analyze_face_photo(request, photo, options, scoring.model)
-            (probe,) = shared.probes_of(result)
-            (row,) = await shared.search_vectors(request, collection, [probe.vector], count, scoring, SCALE)
-            return mapped.face_detail(result.analysis.faces[0], result), probe.vector, row, scoring
+            result = await analyze_face_photo(request, photo, options, scoring.model)
+            (probe,) = probes_of(result)
+            (row,) = await search_vectors(request, collection, [probe.vector], count, scoring, SCALE)
+            return rekognition.face_detail(result.analysis.faces[0], result), probe.vector, row, scoring
     raise ModelMismatch
