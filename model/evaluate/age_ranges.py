@@ -13,7 +13,7 @@ import numpy as np
 
 from model.evaluate import metrics, utkface
 from model.evaluate.result import Figure, Result, Table
-from model.evaluate.run import Analysed, Run
+from model.evaluate.run import Analyzed, Run
 from model.identity.age_range import AgeRanges
 
 OLDEST = 80
@@ -25,10 +25,10 @@ def evaluate(run: Run) -> Result:
     ranges = run.analyzer.age_ranges
     if ranges is None:
         raise ValueError("the checkpoint has no age ranges: join the part that model.tools.calibrate writes")
-    return score(run.analyse(run.some(utkface.test_samples(run)), "utkface"), ranges)
+    return score(run.analyze(run.some(utkface.test_samples(run)), "utkface"), ranges)
 
 
-def score(photos: Sequence[Analysed], ranges: AgeRanges) -> Result:
+def score(photos: Sequence[Analyzed], ranges: AgeRanges) -> Result:
     """Return the share of the true ages that lie in their range, in per cent."""
     estimated, true = estimates(photos)
     ends = np.array([ranges.range(age) for age in estimated]).reshape(-1, 2)
@@ -42,7 +42,7 @@ def score(photos: Sequence[Analysed], ranges: AgeRanges) -> Result:
     return Result("age-ranges", len(true), figures, tables)
 
 
-def estimates(photos: Sequence[Analysed]) -> tuple[metrics.Floats, metrics.Floats]:
+def estimates(photos: Sequence[Analyzed]) -> tuple[metrics.Floats, metrics.Floats]:
     """Return the estimated and the true age [N] of the photos with a face."""
     pairs = [
         (float(photo.faces.age[face]), float(photo.sample.age))

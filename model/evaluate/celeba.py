@@ -1,6 +1,6 @@
 """CelebA (Liu et al. 2015), the official test partition of the photos in the wild: gender, smile, verification.
 
-Gender and smile: accuracy over all photos; the face taken is Analysed.main_face, a photo without a face counts as
+Gender and smile: accuracy over all photos; the face taken is Analyzed.main_face, a photo without a face counts as
 wrong. Verification: all pairs of the test photos, whose people no training has seen; score and misses as in lfw.py. The
 teacher's descriptors (machine labels, 128-d) are scored the same way on the photos where its detector found a face, and
 so are ours on just those photos: `teacher_` and `same_photos_` figures. Those labels were made of larger copies; what
@@ -24,7 +24,7 @@ from model.datasets.readers import celeba
 from model.datasets.store import read_photo
 from model.evaluate import metrics
 from model.evaluate.result import Figure, Plot, Result
-from model.evaluate.run import Analysed, Run
+from model.evaluate.run import Analyzed, Run
 from model.identity.projection import LearnedProjection
 from model.network import EMBEDDING, PRESETS, AllInOne
 from model.teacher import load_teacher
@@ -40,13 +40,13 @@ def test_samples(run: Run) -> list[Sample]:
 
 def evaluate(run: Run) -> Result:
     """Run the protocol. Raises FileNotFoundError without the photos of `celeba_wild`."""
-    photos = run.analyse(run.some(test_samples(run)), "celeba")
+    photos = run.analyze(run.some(test_samples(run)), "celeba")
     path = shared_dir() / "data" / "teacher" / "dlib_resnet.npz"
     return score(photos, run.projection, teach(photos, path) if path.is_file() else None)
 
 
 @torch.inference_mode()
-def teach(photos: Sequence[Analysed], path: Path) -> metrics.Floats:
+def teach(photos: Sequence[Analyzed], path: Path) -> metrics.Floats:
     """Return the teacher's descriptors [N, 128] of the main faces, of chip and mirror image; 0 without a face."""
     network = AllInOne(PRESETS["residual"]).eval()
     load_teacher(network, path)
@@ -65,11 +65,11 @@ def teach(photos: Sequence[Analysed], path: Path) -> metrics.Floats:
 
 
 def score(
-    photos: Sequence[Analysed],
+    photos: Sequence[Analyzed],
     projection: LearnedProjection | None = None,
     teacher: metrics.Floats | None = None,
 ) -> Result:
-    """Return the protocol's result for analysed photos."""
+    """Return the protocol's result for analyzed photos."""
     chosen = [photo.main_face() for photo in photos]
     detected = np.array([face is not None for face in chosen])
 
@@ -92,7 +92,7 @@ def score(
 
 
 def _verification(
-    photos: Sequence[Analysed],
+    photos: Sequence[Analyzed],
     descriptors: metrics.Floats,
     detected: metrics.Flags,
     projection: LearnedProjection | None,

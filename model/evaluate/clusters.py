@@ -1,6 +1,6 @@
 """Photos sorted into people: B-cubed precision and recall on CelebA's test people, with the landmarks found.
 
-The face of a photo is Analysed.main_face; a photo without one is left out. Faces are sorted as the service sorts them:
+The face of a photo is Analyzed.main_face; a photo without one is left out. Faces are sorted as the service sorts them:
 by the checkpoint's own threshold and the quality gate. A face that is alone or left out is a cluster of one. B-cubed
 (Bagga & Baldwin 1998): for each face the share of its cluster that is the same person (precision), and the share of its
 person that is in its cluster (recall), averaged over faces; F is their harmonic mean.
@@ -30,7 +30,7 @@ def evaluate(run: Run) -> Result:
     identity = comparison.of(read_checkpoint_file(run.analyzer.config.weights or SHIPPED))
     if identity.calibration is None:
         raise ValueError("the checkpoint has no calibration: join the part that model.tools.calibrate writes")
-    photos = run.analyse(run.some(celeba.test_samples(run)), "celeba")
+    photos = run.analyze(run.some(celeba.test_samples(run)), "celeba")
     faces = [(photo, face) for photo in photos if (face := photo.main_face()) is not None]
     vectors = identity.vectors(np.stack([photo.faces.descriptor[face] for photo, face in faces]))
     good = np.array([quality.assess(read_photo(p.sample.path), p.faces[[face]])[0].overall for p, face in faces])

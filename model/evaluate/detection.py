@@ -21,12 +21,12 @@ import numpy as np
 from model.datasets.readers import backgrounds
 from model.evaluate import celeba, helen, metrics
 from model.evaluate.result import Figure, Plot, Result, Table
-from model.evaluate.run import Analysed, Run, reference_box
+from model.evaluate.run import Analyzed, Run, reference_box
 from model.runtime.pipeline import LOW_SCORE
 
 NEGATIVES = ("negatives", "negatives_objects")
 RATES = ((0.05, 0.1), (0.01, 0.03))
-Photos = Mapping[str, Sequence[Analysed]]
+Photos = Mapping[str, Sequence[Analyzed]]
 
 
 def evaluate(run: Run) -> Result:
@@ -34,13 +34,13 @@ def evaluate(run: Run) -> Result:
     samples = {"helen": run.some(helen.test_samples(run)), "celeba": run.some(celeba.test_samples(run))}
     for name in NEGATIVES:
         samples[name] = run.some([s for s in backgrounds.read(name, run.root(name)) if s.split == "test"])
-    usual = {name: run.analyse(part, f"detection: {name}") for name, part in samples.items()}
-    low = {name: run.analyse(part, name, min_score=LOW_SCORE) for name, part in samples.items()}
+    usual = {name: run.analyze(part, f"detection: {name}") for name, part in samples.items()}
+    low = {name: run.analyze(part, name, min_score=LOW_SCORE) for name, part in samples.items()}
     return score(usual, low)
 
 
 def score(usual: Photos, low: Photos) -> Result:
-    """Return the protocol's result for photos by set, analysed with the default and with a low score threshold.
+    """Return the protocol's result for photos by set, analyzed with the default and with a low score threshold.
 
     Raises ValueError when `helen` or `celeba` has no marked face.
     """
@@ -85,7 +85,7 @@ class _Judged:
         self.faces = faces
 
 
-def _judge(name: str, photos: Sequence[Analysed]) -> _Judged:
+def _judge(name: str, photos: Sequence[Analyzed]) -> _Judged:
     scores = []
     verdicts = []
     faces = 0

@@ -17,7 +17,7 @@ import numpy as np
 from model.datasets.store import read_photo
 from model.evaluate import celeba, metrics, utkface
 from model.evaluate.result import Figure, Plot, Result, Row, Table
-from model.evaluate.run import Analysed, Run
+from model.evaluate.run import Analyzed, Run
 from model.runtime import quality
 
 YAW = (0, 15, 30, 45, 180)
@@ -31,12 +31,12 @@ Measure = Callable[[Columns], float]
 
 def evaluate(run: Run) -> Result:
     """Raises FileNotFoundError without `utkface` and `celeba_wild`."""
-    ages = run.analyse(run.some(utkface.test_samples(run)), "utkface")
-    smiles = run.analyse(run.some(celeba.test_samples(run)), "celeba")
+    ages = run.analyze(run.some(utkface.test_samples(run)), "utkface")
+    smiles = run.analyze(run.some(celeba.test_samples(run)), "celeba")
     return score(columns(ages), columns(smiles))
 
 
-def columns(photos: Sequence[Analysed]) -> Columns:
+def columns(photos: Sequence[Analyzed]) -> Columns:
     """Return by name, [N], what the tables need of each photo with a face."""
     rows = []
     for photo in photos:

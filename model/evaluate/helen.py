@@ -19,7 +19,7 @@ from model.datasets import Sample
 from model.datasets.readers import helen
 from model.evaluate import metrics
 from model.evaluate.result import Figure, Plot, Result, Table
-from model.evaluate.run import Analysed, Run, reference_box
+from model.evaluate.run import Analyzed, Run, reference_box
 
 COUNTED = np.array([i not in markup.EARS for i in range(markup.COUNT)])
 LIMITS = np.linspace(0, 0.15, 151)
@@ -33,11 +33,11 @@ def test_samples(run: Run) -> list[Sample]:
 
 def evaluate(run: Run) -> Result:
     """Run the protocol. Raises FileNotFoundError without the photos of `helen`."""
-    return score(run.analyse(run.some(test_samples(run)), "helen"))
+    return score(run.analyze(run.some(test_samples(run)), "helen"))
 
 
-def score(photos: Sequence[Analysed]) -> Result:
-    """Return the protocol's result for analysed photos."""
+def score(photos: Sequence[Analyzed]) -> Result:
+    """Return the protocol's result for analyzed photos."""
     faces = [(p, face) for p in photos if (face := p.marked_face()) is not None]
     missed = len(photos) - len(faces)
     if faces:

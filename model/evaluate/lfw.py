@@ -1,7 +1,7 @@
 """LFW verification (Huang et al. 2007): the official 6,000 pairs in 10 folds, through the whole pipeline.
 
 Each photo goes through the Analyzer's own detection, landmarks, alignment and descriptor (mean of chip and mirror); the
-face taken is Analysed.main_face. A pair's score is the cosine of its two descriptors, −1 when a photo yielded no face:
+face taken is Analyzed.main_face. A pair's score is the cosine of its two descriptors, −1 when a photo yielded no face:
 such a pair counts as 'different', it is never dropped. Accuracy of a fold is taken at the threshold that is best on the
 other nine; its mean and standard deviation over the folds are reported. TAR@FAR is over all pairs at once, without
 interpolation; with a checkpoint that has a triplet probabilistic embedding, `tpe_` figures are those of its cosine. The
@@ -17,7 +17,7 @@ import numpy as np
 from model.datasets.readers.lfw import Pair, read_pairs
 from model.evaluate import metrics
 from model.evaluate.result import Figure, Plot, Result, Table
-from model.evaluate.run import Analysed, Run
+from model.evaluate.run import Analyzed, Run
 from model.identity.projection import LearnedProjection
 
 FAR = (1e-3, 1e-2, 1e-1)
@@ -28,11 +28,11 @@ def evaluate(run: Run) -> Result:
     original = run.data is not None and (run.data / "lfw").is_dir() and not (run.data / "lfw_pairs").is_dir()
     pairs = run.some(read_pairs(run.root("lfw" if original else "lfw_pairs")))
     samples = {s.name: s for pair in pairs for s in (pair.first, pair.second)}
-    return score(pairs, run.analyse(list(samples.values()), "lfw"), run.projection)
+    return score(pairs, run.analyze(list(samples.values()), "lfw"), run.projection)
 
 
-def score(pairs: Sequence[Pair], photos: Sequence[Analysed], projection: LearnedProjection | None = None) -> Result:
-    """Return the protocol's result for the analysed photos of the pairs."""
+def score(pairs: Sequence[Pair], photos: Sequence[Analyzed], projection: LearnedProjection | None = None) -> Result:
+    """Return the protocol's result for the analyzed photos of the pairs."""
     descriptors = {}
     for photo in photos:
         face = photo.main_face()

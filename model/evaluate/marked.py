@@ -23,8 +23,8 @@ Found = tuple[metrics.Floats, metrics.Floats]
 
 def detect(run: Run, photos: Sequence[Photo], title: str) -> list[Found]:
     """Return the detections in each photo from LOW_SCORE up, below which nothing is refined."""
-    analysed = run.analyse([photo.sample for photo in photos], title, min_score=LOW_SCORE)
-    return [(a.faces.boxes, a.faces.scores) for a in analysed]
+    analyzed = run.analyze([photo.sample for photo in photos], title, min_score=LOW_SCORE)
+    return [(a.faces.boxes, a.faces.scores) for a in analyzed]
 
 
 def match(detections: Found, photo: Photo, threshold: float = 0.5) -> metrics.Integers:

@@ -1,7 +1,7 @@
 """MTFL (Zhang et al. 2014), our validation part of its web faces: smile and gender.
 
 No training has learnt from these photos, but recipes, steps and averages were chosen on them: a validation figure. The
-face taken is the one that overlaps the marked face (Analysed.marked_face); a photo where none does counts as wrong.
+face taken is the one that overlaps the marked face (Analyzed.marked_face); a photo where none does counts as wrong.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from model.datasets import Sample
 from model.datasets.readers import mtfl
 from model.evaluate.result import Figure, Result
-from model.evaluate.run import Analysed, Run
+from model.evaluate.run import Analyzed, Run
 
 
 def validation_samples(run: Run) -> list[Sample]:
@@ -24,11 +24,11 @@ def validation_samples(run: Run) -> list[Sample]:
 
 def evaluate(run: Run) -> Result:
     """Run the protocol. Raises FileNotFoundError without the photos of `mtfl_net`."""
-    return score(run.analyse(run.some(validation_samples(run)), "mtfl"))
+    return score(run.analyze(run.some(validation_samples(run)), "mtfl"))
 
 
-def score(photos: Sequence[Analysed]) -> Result:
-    """Return the protocol's result for analysed photos."""
+def score(photos: Sequence[Analyzed]) -> Result:
+    """Return the protocol's result for analyzed photos."""
     faces = [photo.marked_face() for photo in photos]
     figures = []
     for figure, name in (("smile_accuracy", "smile"), ("gender_accuracy", "female")):

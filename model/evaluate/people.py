@@ -16,7 +16,7 @@ import numpy as np
 
 from model.evaluate import celeba, metrics
 from model.evaluate.result import Figure, Result, Row, Table
-from model.evaluate.run import Analysed, Run
+from model.evaluate.run import Analyzed, Run
 
 FAR = 1e-3
 YAW = ((0, 15), (15, 30), (30, 180))
@@ -25,7 +25,7 @@ SIDE = ((0, 80), (80, 120), (120, 10_000))
 
 def evaluate(run: Run) -> Result:
     """Run the protocol. Raises FileNotFoundError without the photos of `celeba_wild`."""
-    photos = run.analyse(run.some(celeba.test_samples(run)), "celeba")
+    photos = run.analyze(run.some(celeba.test_samples(run)), "celeba")
     return score(photos, young_photos(run.root("celeba_wild") / "labels.csv"))
 
 
@@ -35,8 +35,8 @@ def young_photos(table: Path) -> set[str]:
         return {f"{row['partition']}/{row['image']}" for row in csv.DictReader(file) if row["Young"] == "1"}
 
 
-def score(photos: Sequence[Analysed], young: set[str]) -> Result:
-    """Return the protocol's result for analysed photos, given the names of those labelled 'Young'."""
+def score(photos: Sequence[Analyzed], young: set[str]) -> Result:
+    """Return the protocol's result for analyzed photos, given the names of those labelled 'Young'."""
     faces = [(photo, face) for photo in photos if (face := photo.main_face()) is not None]
     descriptors = np.stack([photo.faces.descriptor[face] for photo, face in faces]).astype(np.float64)
     subjects = np.array([str(photo.sample.subject) for photo, _ in faces])
@@ -54,7 +54,7 @@ def score(photos: Sequence[Analysed], young: set[str]) -> Result:
     return Result("people", len(faces), figures, (table,))
 
 
-def _groups(faces: Sequence[tuple[Analysed, int]], young: set[str]) -> list[tuple[str, metrics.Flags]]:
+def _groups(faces: Sequence[tuple[Analyzed, int]], young: set[str]) -> list[tuple[str, metrics.Flags]]:
     female = np.array([photo.sample.female == 1 for photo, _ in faces])
     is_young = np.array([photo.sample.name in young for photo, _ in faces])
     yaw = np.array([abs(float(photo.faces.pose[face, 2])) for photo, face in faces])

@@ -18,7 +18,7 @@ import numpy as np
 from model.datasets.readers import mtfl
 from model.evaluate import celeba, helen, metrics, utkface
 from model.evaluate.result import Figure, Result, Row, Table
-from model.evaluate.run import Analysed, Run
+from model.evaluate.run import Analyzed, Run
 
 AXES = ("roll", "pitch", "yaw")
 YAW_BINS = (0, 15, 30, 45, 180)
@@ -28,15 +28,15 @@ SIDES = {"1": -1, "2": -1, "4": 1, "5": 1}
 def evaluate(run: Run) -> Result:
     """Raises FileNotFoundError without one of the four sets or their machine labels."""
     photos = [
-        *run.analyse(run.some(celeba.test_samples(run)), "pose: celeba"),
-        *run.analyse(run.some(utkface.test_samples(run)), "pose: utkface"),
-        *run.analyse(run.some(helen.test_samples(run)), "pose: helen"),
+        *run.analyze(run.some(celeba.test_samples(run)), "pose: celeba"),
+        *run.analyze(run.some(utkface.test_samples(run)), "pose: utkface"),
+        *run.analyze(run.some(helen.test_samples(run)), "pose: helen"),
     ]
     held_out = [s for s in mtfl.read(run.root("mtfl_net")) if s.split == "val"]
-    return score(photos, run.analyse(run.some(held_out), "pose: mtfl"))
+    return score(photos, run.analyze(run.some(held_out), "pose: mtfl"))
 
 
-def score(photos: Sequence[Analysed], classed: Sequence[Analysed]) -> Result:
+def score(photos: Sequence[Analyzed], classed: Sequence[Analyzed]) -> Result:
     """Return the protocol's result for photos with labelled pose and for photos with a pose class (sample.group)."""
     labelled = [p for p in photos if p.sample.pose is not None and np.isfinite(p.sample.pose).all()]
     faces = [p.marked_face() for p in labelled]
@@ -75,7 +75,7 @@ def _errors(title: str, key: str, groups: list[str], error: metrics.Floats, dete
     return Table(title, (key, "faces", *(f"{a} MAE °" for a in AXES)), rows)
 
 
-def _classes(photos: Sequence[Analysed]) -> tuple[list[Figure], Table]:
+def _classes(photos: Sequence[Analyzed]) -> tuple[list[Figure], Table]:
     yaws: dict[str, list[float]] = {name: [] for name in "12345"}
     missed = 0
     for photo in photos:

@@ -19,7 +19,7 @@ from model.datasets import Sample
 from model.datasets.readers import profiles
 from model.evaluate import metrics
 from model.evaluate.result import Figure, Result, Row, Table
-from model.evaluate.run import Analysed, Run, reference_box
+from model.evaluate.run import Analyzed, Run, reference_box
 
 OVERLAP = 0.4
 BINS = (60, 75, 91)
@@ -33,11 +33,11 @@ def test_samples(run: Run) -> list[Sample]:
 
 def evaluate(run: Run) -> Result:
     """Raises FileNotFoundError when the profiles have not been made."""
-    return score(run.analyse(run.some(test_samples(run)), "profiles"))
+    return score(run.analyze(run.some(test_samples(run)), "profiles"))
 
 
-def score(photos: Sequence[Analysed]) -> Result:
-    """Return the protocol's result for analysed photos."""
+def score(photos: Sequence[Analyzed]) -> Result:
+    """Return the protocol's result for analyzed photos."""
     faces = [_found(photo) for photo in photos]
     yaws = np.array([np.asarray(photo.sample.pose)[2] for photo in photos])
     errors = np.full(len(photos), np.nan)
@@ -69,7 +69,7 @@ def score(photos: Sequence[Analysed]) -> Result:
     return Result("profiles", len(photos), figures, (table,))
 
 
-def _found(photo: Analysed) -> int | None:
+def _found(photo: Analyzed) -> int | None:
     """Return the index of the detection that overlaps the marked face most, None when none reaches OVERLAP."""
     box = reference_box(photo.sample)
     if box is None or not len(photo.faces):

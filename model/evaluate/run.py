@@ -28,7 +28,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, eq=False)
-class Analysed:
+class Analyzed:
     """A sample with the faces found in its photo of width × height, in the photo's own pixels."""
 
     sample: Sample
@@ -78,7 +78,7 @@ class Run:
         self.data = data
         self.limit = limit
         self.folds = folds  # of checkpoints, one a fold, for protocols that fine-tune by fold
-        self._found: dict[Path, Analysed] = {}
+        self._found: dict[Path, Analyzed] = {}
 
     @cached_property
     def projection(self) -> LearnedProjection | None:
@@ -99,10 +99,10 @@ class Run:
             return list(items)
         return [items[i * len(items) // self.limit] for i in range(self.limit)]
 
-    def analyse(self, samples: Sequence[Sample], title: str, min_score: float = MIN_SCORE) -> list[Analysed]:
+    def analyze(self, samples: Sequence[Sample], title: str, min_score: float = MIN_SCORE) -> list[Analyzed]:
         """Return the faces in each sample's photo, in order.
 
-        A score threshold from LOW_SCORE up changes nothing but which faces are reported, so every photo is analysed
+        A score threshold from LOW_SCORE up changes nothing but which faces are reported, so every photo is analyzed
         once at LOW_SCORE and the faces below min_score are left out afterwards.
         """
         missing = list({s.path: s for s in samples if s.path not in self._found}.values())
@@ -113,7 +113,7 @@ class Run:
                 found = self.analyzer.analyze(photos, Limits(min_score=LOW_SCORE))
                 for sample, photo, faces in zip(group, photos, found, strict=True):
                     height, width = photo.shape[:2]
-                    self._found[sample.path] = Analysed(sample, faces, width, height)
+                    self._found[sample.path] = Analyzed(sample, faces, width, height)
                 bar.update(len(group))
         found_again = [replace(self._found[s.path], sample=s) for s in samples]
         return [replace(a, faces=a.faces[a.faces.scores >= min_score]) for a in found_again]

@@ -1,7 +1,7 @@
 """UTKFace (Zhang et al. 2017), test folder: mean absolute error of age and accuracy of gender.
 
-The photos are tight crops, analysed as they are by the whole pipeline (on the validation part a border around them
-changes nothing). The face taken is Analysed.main_face. A photo without a detected face is no loss to hide: its gender
+The photos are tight crops, analyzed as they are by the whole pipeline (on the validation part a border around them
+changes nothing). The face taken is Analyzed.main_face. A photo without a detected face is no loss to hide: its gender
 counts as wrong and its age as the mean of the train labels; `found` figures leave those photos out.
 """
 
@@ -15,7 +15,7 @@ from model.datasets import Sample
 from model.datasets.readers import utkface
 from model.evaluate import metrics
 from model.evaluate.result import Figure, Result, Table
-from model.evaluate.run import Analysed, Run
+from model.evaluate.run import Analyzed, Run
 
 AGES = (0, 3, 10, 20, 30, 40, 50, 60, 70, 200)
 
@@ -29,11 +29,11 @@ def evaluate(run: Run) -> Result:
     """Run the protocol. Raises FileNotFoundError without the photos of `utkface`."""
     samples = utkface.read(run.root("utkface"))
     mean = float(np.mean([s.age for s in samples if s.split != "test"]))
-    return score(run.analyse(run.some(test_samples(run)), "utkface"), mean)
+    return score(run.analyze(run.some(test_samples(run)), "utkface"), mean)
 
 
-def score(photos: Sequence[Analysed], mean_age: float) -> Result:
-    """Return the protocol's result for analysed photos; mean_age is the guess for a photo without a face."""
+def score(photos: Sequence[Analyzed], mean_age: float) -> Result:
+    """Return the protocol's result for analyzed photos; mean_age is the guess for a photo without a face."""
     faces = [photo.main_face() for photo in photos]
     detected = np.array([face is not None for face in faces])
     age = np.array([mean_age if f is None else float(p.faces.age[f]) for p, f in zip(photos, faces, strict=True)])

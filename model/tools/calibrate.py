@@ -158,7 +158,7 @@ def _fit_age_ranges(weights: Path, device: str) -> AgeRanges:
     """Fit them to UTKFace's validation part by the whole pipeline. Raises FileNotFoundError without it."""
     run = Run(Analyzer(AnalyzerConfig(weights, device)))
     samples = [sample for sample in utkface.read(run.root("utkface")) if sample.split == "val"]
-    ranges = fit_age_ranges(*estimates(run.analyse(samples, "ages")))
+    ranges = fit_age_ranges(*estimates(run.analyze(samples, "ages")))
     text = ", ".join("{:.0f}: {:.0f}–{:.0f}".format(age, *ranges.range(age)) for age in range(5, 90, 10))
     sys.stdout.write(f"age ranges from {ranges.faces} faces, years: {text}\n")
     return ranges

@@ -21,7 +21,7 @@ from model.datasets.archives import READERS
 from model.datasets.machine_landmarks import COLUMNS, write_machine_landmarks
 from model.datasets.readers import fgnet
 from model.evaluate import metrics
-from model.evaluate.run import FOUND_IOU, Analysed, Run
+from model.evaluate.run import FOUND_IOU, Analyzed, Run
 from model.runtime.pipeline import Analyzer, AnalyzerConfig
 
 CHUNK = 2000
@@ -34,11 +34,11 @@ def label(run: Run, samples: Sequence[Sample], root: Path) -> tuple[int, int]:
     rows: dict[str, list[np.ndarray]] = {key: [] for key in COLUMNS}
     for start in range(0, len(samples), CHUNK):
         chunk = Run(run.analyzer, run.data)
-        for analysed in chunk.analyse(samples[start : start + CHUNK], f"{root.name} {start}"):
-            index = face_of(analysed)
+        for analyzed in chunk.analyze(samples[start : start + CHUNK], f"{root.name} {start}"):
+            index = face_of(analyzed)
             if index is not None:
-                names.append(analysed.sample.name)
-                faces = analysed.faces
+                names.append(analyzed.sample.name)
+                faces = analyzed.faces
                 columns = (faces.landmarks, faces.visibility, faces.pose, faces.boxes)
                 for key, values in zip(COLUMNS, columns, strict=True):
                     rows[key].append(values[index])
@@ -48,11 +48,11 @@ def label(run: Run, samples: Sequence[Sample], root: Path) -> tuple[int, int]:
     return len(names), len(samples)
 
 
-def face_of(analysed: Analysed) -> int | None:
+def face_of(analyzed: Analyzed) -> int | None:
     """Return the index of the face that the sample is of; None where none is found."""
-    if analysed.sample.box is None:
-        return analysed.main_face()
-    overlap = metrics.iou(analysed.faces.boxes, np.asarray(analysed.sample.box, np.float64)[None])[:, 0]
+    if analyzed.sample.box is None:
+        return analyzed.main_face()
+    overlap = metrics.iou(analyzed.faces.boxes, np.asarray(analyzed.sample.box, np.float64)[None])[:, 0]
     return int(overlap.argmax()) if len(overlap) and overlap.max() >= FOUND_IOU else None
 
 

@@ -75,7 +75,7 @@ def create_collection(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def show_collection(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Show one collection."""
+    """Show one collection with its policy and the number of its people."""
     with open_client(settings) as client:
         answer = client.collection(arguments.collection)
     show(arguments, answer, lambda: _details(answer))

@@ -100,7 +100,7 @@ def rotate_key(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def revoke_key(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Revoke one key."""
+    """Revoke the key of an id. Raises CommandError when there is none."""
     with _open_keys(settings) as keys:
         if not keys.revoke(arguments.id):
             raise _no_such_key(arguments.id)

@@ -40,7 +40,7 @@ def add_server_options(parser: argparse.ArgumentParser, *, answers_json: bool = 
 
 
 def add_face_option(parser: argparse.ArgumentParser) -> None:
-    """Add --face."""
+    """Add the option --face, which chooses a face of a photo."""
     parser.add_argument(
         "--face",
         type=_face_choice,

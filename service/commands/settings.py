@@ -47,7 +47,7 @@ def show(_: Settings, arguments: argparse.Namespace) -> int:
 
 
 def markdown() -> str:
-    """Return the page docs/settings.md."""
+    """Return the page docs/settings.md as Markdown."""
     parts = [HEAD]
     for name, field in Settings.model_fields.items():
         if name in SECTIONS:

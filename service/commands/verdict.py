@@ -13,7 +13,7 @@ STATUS_HELP = "exit status: 0 matched, 1 not matched, 2 error"
 
 
 def add_far(parser: argparse.ArgumentParser) -> None:
-    """Add --far."""
+    """Add the option --far, the false accept rate of a match."""
     parser.add_argument("--far", type=float, help="false accept rate of a match (the server's own, FACE_FAR)")
 
 

@@ -87,7 +87,7 @@ class RedisJobs(JobStore):
         return job
 
     async def _make_room(self, job: Job, items: Sequence[Item]) -> None:
-        """Raises QueueFull."""
+        """Check that another job and its bytes have room. Raises QueueFull."""
         if await self._redis.zcard(f"{self._prefix}open") >= self._max_open:
             raise QueueFull("too many jobs are open", retry_after=10)
         if not await self._fits(job, sum(len(item.image) for item in items)):

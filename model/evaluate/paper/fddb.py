@@ -8,7 +8,7 @@ the rates at most N false positives in, never interpolated.
 
 Our boxes are squares. The map from a box to an ellipse (radii, centre, in units of the side; the axis upright and
 turned by the face's roll) is the median over the right detections of the nine other folds; `box_…` figures are of the
-plain squares. With --folds DIR the photos of fold k are analysed by DIR/fold-k.safetensors (01 … 10), each fine-tuned
+plain squares. With --folds DIR the photos of fold k are analyzed by DIR/fold-k.safetensors (01 … 10), each fine-tuned
 on the other nine (recipes/archives/fddb.json), as in the paper; else one checkpoint does all.
 """
 
@@ -61,8 +61,8 @@ def evaluate(run: Run) -> Result:
     found: list[Detections] = []
     for fold in sorted({photo.fold for photo in photos}):
         mine = [photo.sample for photo in photos if photo.fold == fold]
-        analysed = run_of_fold(run, fold).analyse(mine, f"fddb: fold {fold}", min_score=LOW_SCORE)
-        found += [Detections(a.faces.boxes, a.faces.scores, a.faces.pose[:, 0]) for a in analysed]
+        analyzed = run_of_fold(run, fold).analyze(mine, f"fddb: fold {fold}", min_score=LOW_SCORE)
+        found += [Detections(a.faces.boxes, a.faces.scores, a.faces.pose[:, 0]) for a in analyzed]
     return score(found, sorted(photos, key=lambda photo: photo.fold))
 
 

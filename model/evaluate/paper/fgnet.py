@@ -3,7 +3,7 @@
 For each person in turn the other 81 are there to learn from; the person's photos are the test; the figure is the mean
 error over all photos of all turns. What the paper learns in a turn it does not say; ours is the least that uses the
 protocol: ridge regression from the network's age and descriptor to the years, on the other people's photos.
-`mae_plain` is the network's own age with nothing learnt. The face taken is Analysed.main_face; a photo without one is
+`mae_plain` is the network's own age with nothing learnt. The face taken is Analyzed.main_face; a photo without one is
 guessed as the mean age of the others.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from model.datasets.readers import fgnet
 from model.evaluate import metrics
 from model.evaluate.result import Figure, Result, Table
-from model.evaluate.run import Analysed, Run
+from model.evaluate.run import Analyzed, Run
 
 RIDGE = 10.0
 """Weight of the squared coefficients beside the squared errors in years; the columns are of unit variance."""
@@ -25,11 +25,11 @@ AGES = (0, 10, 20, 30, 40, 50, 60, 70)
 
 def evaluate(run: Run) -> Result:
     """Run the protocol. Raises FileNotFoundError without the photos of `fgnet`."""
-    return score(run.analyse(run.some(fgnet.read(run.root("fgnet"))), "fgnet"))
+    return score(run.analyze(run.some(fgnet.read(run.root("fgnet"))), "fgnet"))
 
 
-def score(photos: Sequence[Analysed]) -> Result:
-    """Return the protocol's result for analysed photos. Raises ValueError for photos of one person only."""
+def score(photos: Sequence[Analyzed]) -> Result:
+    """Return the protocol's result for analyzed photos. Raises ValueError for photos of one person only."""
     faces = [photo.main_face() for photo in photos]
     detected = np.array([face is not None for face in faces])
     truth = np.array([p.sample.age for p in photos])

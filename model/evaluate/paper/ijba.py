@@ -74,13 +74,13 @@ def describe(run: Run, faces: Sequence[Sample]) -> dict[str, metrics.Floats]:
     """Return a descriptor for each marked face, where there is one, by the face's name."""
     found: dict[str, metrics.Floats] = {}
     lost: dict[str, list[Sample]] = {}
-    for analysed in run.analyse(faces, "ijba"):
-        box = np.asarray(analysed.sample.box, np.float64)[None]
-        overlap = metrics.iou(analysed.faces.boxes, box)[:, 0]
+    for analyzed in run.analyze(faces, "ijba"):
+        box = np.asarray(analyzed.sample.box, np.float64)[None]
+        overlap = metrics.iou(analyzed.faces.boxes, box)[:, 0]
         if len(overlap) and overlap.max() >= FOUND_IOU:
-            found[analysed.sample.name] = analysed.faces.descriptor[int(overlap.argmax())]
+            found[analyzed.sample.name] = analyzed.faces.descriptor[int(overlap.argmax())]
         else:
-            lost.setdefault(str(analysed.sample.path), []).append(analysed.sample)
+            lost.setdefault(str(analyzed.sample.path), []).append(analyzed.sample)
     for members in tqdm(lost.values(), "ijba: marked boxes", unit="photo", disable=None, leave=False):
         boxes = np.stack([np.asarray(face.box, np.float32) for face in members])
         squares = boxes_.square(boxes)

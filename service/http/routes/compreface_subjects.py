@@ -39,7 +39,7 @@ async def add_subject(request: Request) -> JsonObject:
 
 @router.delete(RECOGNITION + "/subjects")
 async def delete_subjects(request: Request) -> JsonObject:
-    """Delete all subjects."""
+    """Delete all subjects of the collection with all their faces."""
     receipts = await in_gallery_thread(request, stored_faces.delete_all_subjects, service_collection(request))
     return {"deleted": len(receipts)}
 

@@ -81,7 +81,7 @@ async def compare_faces(request: Request) -> Response:
 
 @router.post("/CreateCollection")
 async def create_collection(request: Request) -> Response:
-    """Make a collection."""
+    """Create a collection; one that exists is an error."""
     message = await rekognition.read_request(request, rekognition.OfCollection)
     scoring = await scoring_for(request, message.collection_id)
     stored, new = await in_gallery_thread(
@@ -122,7 +122,7 @@ async def describe_collection(request: Request) -> Response:
 
 @router.post("/DeleteCollection")
 async def delete_collection(request: Request) -> Response:
-    """Delete a collection."""
+    """Delete a collection with all its faces and users."""
     message = await rekognition.read_request(request, rekognition.OfCollection)
     receipt_response(request, await in_gallery_thread(request, Gallery.delete_collection, message.collection_id))
     return answer(StatusCode=200)
@@ -243,7 +243,7 @@ async def search_users_by_image(request: Request) -> Response:
 
 @router.post("/CreateUser")
 async def create_user(request: Request) -> Response:
-    """Make a user."""
+    """Make a user, to whom faces can be associated."""
     message = await rekognition.read_request(request, rekognition.CreateUser)
     await in_gallery_thread(request, users.make_user, message.collection_id, message.user_id)
     return answer()

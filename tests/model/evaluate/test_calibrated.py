@@ -8,25 +8,25 @@ import pytest
 
 from model.datasets import Sample
 from model.evaluate import age_ranges, clusters
-from model.evaluate.run import Analysed
+from model.evaluate.run import Analyzed
 from model.identity.age_range import AgeRanges
 from model.identity.clusters import Cluster, Clustering
 from model.structures import Faces
 
 
-def photo_of_age(true: float, estimated: float) -> Analysed:
+def photo_of_age(true: float, estimated: float) -> Analyzed:
     """A photo with one face."""
     empty = Faces.empty()
     columns = {key: value for key, value in vars(empty).items() if isinstance(value, np.ndarray)}
     face = replace(empty, **{key: np.ones((1, *value.shape[1:]), np.float32) for key, value in columns.items()})
     face.age[0] = estimated
-    return Analysed(Sample("utkface", "x", Path("x"), "test", age=true), face, 100, 100)
+    return Analyzed(Sample("utkface", "x", Path("x"), "test", age=true), face, 100, 100)
 
 
 def test_coverage_overall_and_by_decade():
     ranges = AgeRanges(0.8, (30.0, 30.1), (-3.0, -5.0), (2.0, 10.0), 100)
     photos = [photo_of_age(*pair) for pair in ((20, 21), (30, 21), (24, 21), (45, 55), (44, 55), (60, 55))]
-    empty = Analysed(Sample("utkface", "y", Path("y"), "test", age=5), Faces.empty(), 100, 100)
+    empty = Analyzed(Sample("utkface", "y", Path("y"), "test", age=5), Faces.empty(), 100, 100)
     result = age_ranges.score([*photos, empty], ranges)
     assert result.photos == 6
     assert result["age_range_coverage"] == pytest.approx(100 * 4 / 6)

@@ -11,7 +11,7 @@ import skimage.data
 from model import boxes, landmarks
 from model.datasets import Sample
 from model.evaluate import groups
-from model.evaluate.run import Analysed
+from model.evaluate.run import Analyzed
 from model.structures import Faces
 
 
@@ -75,8 +75,8 @@ def test_columns_of_a_photo(tmp_path: Path):
     for name, image in {"sharp": photo, "soft": cv2.GaussianBlur(photo, (0, 0), 4)}.items():
         path = tmp_path / f"{name}.png"
         cv2.imwrite(str(path), image)
-        photos.append(Analysed(Sample("drawn", name, path, "test", age=40, female=1, smile=0), face, 200, 200))
-    photos.append(Analysed(Sample("drawn", "none", tmp_path / "none.png", "test"), Faces.empty(), 200, 200))
+        photos.append(Analyzed(Sample("drawn", name, path, "test", age=40, female=1, smile=0), face, 200, 200))
+    photos.append(Analyzed(Sample("drawn", "none", tmp_path / "none.png", "test"), Faces.empty(), 200, 200))
     table = groups.columns(photos)
     assert {len(values) for values in table.values()} == {2}
     assert table["sharpness"][0] > table["sharpness"][1] + 0.2

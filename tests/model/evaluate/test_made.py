@@ -6,7 +6,7 @@ import pytest
 from model import boxes, landmarks
 from model.datasets import Sample
 from model.evaluate import harmed, profiles
-from model.evaluate.run import Analysed
+from model.evaluate.run import Analyzed
 from model.structures import Faces
 from tests.model.evaluate.test_protocols import SIDE, faces
 
@@ -19,7 +19,7 @@ def profile(yaw, found, path, visibility=None):
     sample = Sample(
         "profiles", str(path), path, "test", landmarks=POINTS, visibility=seen, pose=np.float32([0, 0, yaw])
     )
-    return Analysed(sample, found, SIDE, SIDE)
+    return Analyzed(sample, found, SIDE, SIDE)
 
 
 def figures(result):

@@ -8,11 +8,11 @@ import pytest
 
 from model.datasets import Sample
 from model.evaluate import people
-from model.evaluate.run import Analysed
+from model.evaluate.run import Analyzed
 from model.structures import Faces
 
 
-def photo(name: str, subject: str, female: float, angle: float, yaw: float, side: float) -> Analysed:
+def photo(name: str, subject: str, female: float, angle: float, yaw: float, side: float) -> Analyzed:
     """A photo of one face whose descriptor stands at an angle in degrees in a plane."""
     empty = Faces.empty()
     columns = {key: value for key, value in vars(empty).items() if isinstance(value, np.ndarray)}
@@ -21,7 +21,7 @@ def photo(name: str, subject: str, female: float, angle: float, yaw: float, side
     face.descriptor[0, :2] = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
     face.boxes[0] = 10.0, 10.0, 10 + side, 10 + side
     face.pose[0, 2] = yaw
-    return Analysed(Sample("celeba_wild", name, Path(name), "test", subject=subject, female=female), face, 300, 300)
+    return Analyzed(Sample("celeba_wild", name, Path(name), "test", subject=subject, female=female), face, 300, 300)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_mates_and_strangers_are_counted_inside_each_group(photos):
 
 
 def test_photos_without_a_face_are_left_out(photos):
-    empty = Analysed(Sample("celeba_wild", "test/f.webp", Path("f"), "test", subject="3"), Faces.empty(), 300, 300)
+    empty = Analyzed(Sample("celeba_wild", "test/f.webp", Path("f"), "test", subject="3"), Faces.empty(), 300, 300)
     assert people.score([*photos, empty], set()).photos == 5
 
 

@@ -12,7 +12,7 @@ from model.datasets import Sample
 from model.datasets.readers.lfw import Pair
 from model.evaluate import celeba, detection, helen, lfw, mtfl, pose, utkface
 from model.evaluate.result import Figure, Plot, Result, Table, results_rows
-from model.evaluate.run import Analysed, reference_box
+from model.evaluate.run import Analyzed, reference_box
 from model.identity.projection import LearnedProjection
 from model.structures import Faces
 
@@ -41,8 +41,8 @@ def faces(points=POINTS[None], **changes):
     return replace(plain, **{name: np.asarray(value, np.float32) for name, value in changes.items()})
 
 
-def analysed(sample_, found=None):
-    return Analysed(sample_, Faces.empty() if found is None else found, SIDE, SIDE)
+def analyzed(sample_, found=None):
+    return Analyzed(sample_, Faces.empty() if found is None else found, SIDE, SIDE)
 
 
 def unit(*values):
@@ -55,17 +55,17 @@ class TestWhichFace:
     def test_the_large_and_central_one(self):
         corner = POINTS * 0.2
         shifted = POINTS + 40
-        assert analysed(sample(), faces(np.stack([corner, POINTS, shifted]))).main_face() == 1
-        assert analysed(sample()).main_face() is None
+        assert analyzed(sample(), faces(np.stack([corner, POINTS, shifted]))).main_face() == 1
+        assert analyzed(sample()).main_face() is None
 
     def test_the_marked_one(self):
         marked = sample(landmarks=POINTS * 0.2)
-        assert analysed(marked, faces(np.stack([POINTS, POINTS * 0.2]))).marked_face() == 1
-        assert analysed(marked, faces()).marked_face() is None
-        assert analysed(marked).marked_face() is None
+        assert analyzed(marked, faces(np.stack([POINTS, POINTS * 0.2]))).marked_face() == 1
+        assert analyzed(marked, faces()).marked_face() is None
+        assert analyzed(marked).marked_face() is None
         partly = POINTS.copy()
         partly[landmarks.EARS[0]] = np.nan
-        assert analysed(sample(landmarks=partly), faces()).marked_face() is None
+        assert analyzed(sample(landmarks=partly), faces()).marked_face() is None
 
 
 class TestLfw:
@@ -84,7 +84,7 @@ class TestLfw:
     def test_perfect(self):
         pairs, photos = self.pairs()
         who = {s.subject: i for i, s in enumerate(photos)}
-        found = [analysed(s, faces(descriptor=np.eye(512)[None, who[s.subject]])) for s in photos]
+        found = [analyzed(s, faces(descriptor=np.eye(512)[None, who[s.subject]])) for s in photos]
         result = lfw.score(pairs, found)
         assert (result["accuracy"], result["accuracy_std"], result["tar_at_far_0.001"], result["auc"]) == (
             100,
@@ -97,13 +97,13 @@ class TestLfw:
     def test_random_is_half_right(self):
         pairs, photos = self.pairs(each=50)
         rng = np.random.default_rng(0)
-        result = lfw.score(pairs, [analysed(s, faces(descriptor=unit(*rng.normal(size=512)))) for s in photos])
+        result = lfw.score(pairs, [analyzed(s, faces(descriptor=unit(*rng.normal(size=512)))) for s in photos])
         assert result["accuracy"] == pytest.approx(50, abs=5)
         assert result["auc"] == pytest.approx(50, abs=6)
 
     def test_empty_says_different_to_every_pair(self):
         pairs, photos = self.pairs()
-        result = lfw.score(pairs, [analysed(s) for s in photos])
+        result = lfw.score(pairs, [analyzed(s) for s in photos])
         assert result["accuracy"] == 50
         assert result["tar_at_far_0.1"] == 0
         assert (result["photos_without_face"], result["pairs_without_face"]) == (80, 80)
@@ -111,15 +111,15 @@ class TestLfw:
     def test_a_missing_face_costs_its_genuine_pair(self):
         pairs, photos = self.pairs()
         who = {s.subject: i for i, s in enumerate(photos)}
-        found = [analysed(s, faces(descriptor=np.eye(512)[None, who[s.subject]])) for s in photos]
-        result = lfw.score(pairs, [analysed(photos[0]), *found[1:]])
+        found = [analyzed(s, faces(descriptor=np.eye(512)[None, who[s.subject]])) for s in photos]
+        result = lfw.score(pairs, [analyzed(photos[0]), *found[1:]])
         assert result["accuracy"] == pytest.approx(100 - 100 / 80)
         assert (result["photos_without_face"], result["pairs_without_face"]) == (1, 2)
 
     def test_a_projection_that_forgets_who_it_is_is_half_right(self):
         pairs, photos = self.pairs()
         who = {s.subject: i for i, s in enumerate(photos)}
-        found = [analysed(s, faces(descriptor=np.eye(512)[None, who[s.subject]])) for s in photos]
+        found = [analyzed(s, faces(descriptor=np.eye(512)[None, who[s.subject]])) for s in photos]
         assert lfw.score(pairs, found, LearnedProjection(np.eye(512), np.zeros(512)))["tpe_accuracy"] == 100
         result = lfw.score(pairs, found, LearnedProjection(np.ones((1, 512)), np.zeros(512)))
         assert (result["accuracy"], result["tpe_accuracy"], result["tpe_tar_at_far_0.001"]) == (100, 50, 0)
@@ -130,8 +130,8 @@ class TestUtkface:
 
     def test_by_hand(self):
         found = [
-            analysed(self.SAMPLES[0], faces(age=[5.0], female=[0.1])),
-            analysed(self.SAMPLES[1], faces(age=[29.0], female=[0.2])),
+            analyzed(self.SAMPLES[0], faces(age=[5.0], female=[0.1])),
+            analyzed(self.SAMPLES[1], faces(age=[29.0], female=[0.2])),
         ]
         result = utkface.score(found, mean_age=33.0)
         assert (result["age_mae"], result["gender_accuracy"]) == (2, 50)
@@ -141,14 +141,14 @@ class TestUtkface:
         assert [row[0] for row in by_race.rows] == ["asian", "white"]
 
     def test_a_missed_face_is_the_mean_guess_and_wrong(self):
-        found = [analysed(self.SAMPLES[0]), analysed(self.SAMPLES[1], faces(age=[30.0], female=[1.0]))]
+        found = [analyzed(self.SAMPLES[0]), analyzed(self.SAMPLES[1], faces(age=[30.0], female=[1.0]))]
         result = utkface.score(found, mean_age=33.0)
         assert (result["age_mae"], result["gender_accuracy"]) == (15.5, 50)
         assert (result["found_age_mae"], result["found_gender_accuracy"]) == (0, 100)
         assert result["photos_without_face"] == 1
 
     def test_empty(self):
-        result = utkface.score([analysed(s) for s in self.SAMPLES], mean_age=33.0)
+        result = utkface.score([analyzed(s) for s in self.SAMPLES], mean_age=33.0)
         assert (result["age_mae"], result["gender_accuracy"]) == (17, 0)
         assert np.isnan(result["found_age_mae"])
         assert result.as_json()["figures"]["found_age_mae"] is None
@@ -162,7 +162,7 @@ class TestCeleba:
             labels = {"subject": str(i % 4), "female": float(i % 2), "smile": float(i < 4)}
             truth = sample(f"{i}.png", embedding=None if teacher is None else teacher(i), **labels)
             shown = faces(female=[i % 2], smile=[0.9 if i < 4 else 0.1], descriptor=descriptor(i))
-            found.append(analysed(truth, shown))
+            found.append(analyzed(truth, shown))
         return found
 
     def test_perfect(self):
@@ -210,7 +210,7 @@ class TestMtfl:
         truth = sample(landmarks=POINTS, smile=1.0, female=0.0)
         far = POINTS[None] * 0.2
         found = [faces(smile=[0.9]), faces(smile=[0.1]), faces(points=far, smile=[0.9])]
-        result = mtfl.score([analysed(truth, f) for f in found])
+        result = mtfl.score([analyzed(truth, f) for f in found])
         assert result["smile_accuracy"] == pytest.approx(100 / 3)
         assert result["gender_accuracy"] == pytest.approx(200 / 3)
         assert result["faces_missed"] == 1
@@ -220,9 +220,9 @@ class TestHelen:
     TRUTH = sample(landmarks=POINTS)
 
     def test_perfect_and_empty(self):
-        result = helen.score([analysed(self.TRUTH, faces())])
+        result = helen.score([analyzed(self.TRUTH, faces())])
         assert (result["nme"], result["nme_with_misses"], result["faces_under_5_percent"]) == (0, 0, 100)
-        result = helen.score([analysed(self.TRUTH), analysed(self.TRUTH)])
+        result = helen.score([analyzed(self.TRUTH), analyzed(self.TRUTH)])
         assert np.isnan(result["nme"])
         assert (result["nme_with_misses"], result["faces_missed"], result["faces_under_5_percent"]) == (100, 2, 0)
 
@@ -231,7 +231,7 @@ class TestHelen:
         moved = POINTS.copy()
         moved[0] += np.array([3.0, 4.0], np.float32)  # 5 px on one of 19 points
         moved[landmarks.EARS[0]] -= 1  # ears are not counted
-        result = helen.score([analysed(self.TRUTH, faces(moved[None])), analysed(self.TRUTH)])
+        result = helen.score([analyzed(self.TRUTH, faces(moved[None])), analyzed(self.TRUTH)])
         assert result["nme"] == pytest.approx(100 * 5 / 19 / side, rel=1e-5)
         assert result["nme_with_misses"] == pytest.approx((100 * 5 / 19 / side + 100) / 2, rel=1e-5)
         assert result["faces_under_5_percent"] == 50
@@ -240,7 +240,7 @@ class TestHelen:
 
     def test_random_landmarks_are_far_off(self):
         found = faces(np.random.default_rng(0).random((1, 21, 2)) * 100 + 50)
-        assert helen.score([analysed(self.TRUTH, found)])["nme"] > 20
+        assert helen.score([analyzed(self.TRUTH, found)])["nme"] > 20
 
 
 class TestPose:
@@ -249,12 +249,12 @@ class TestPose:
 
     def test_by_hand(self):
         found = [
-            analysed(self.labelled(0, 0, 40), faces(pose=[[1.0, 2.0, 20.0]])),
-            analysed(self.labelled(179, 0, -5), faces(pose=[[-179.0, 4.0, -5.0]])),
-            analysed(self.labelled(0, 0, 0)),
+            analyzed(self.labelled(0, 0, 40), faces(pose=[[1.0, 2.0, 20.0]])),
+            analyzed(self.labelled(179, 0, -5), faces(pose=[[-179.0, 4.0, -5.0]])),
+            analyzed(self.labelled(0, 0, 0)),
         ]
         classed = [
-            analysed(sample(group=str(c)), faces(pose=[[0, 0, y]])) for c, y in [(1, -30), (2, 5), (3, 0), (5, 9)]
+            analyzed(sample(group=str(c)), faces(pose=[[0, 0, y]])) for c, y in [(1, -30), (2, 5), (3, 0), (5, 9)]
         ]
         result = pose.score(found, classed)
         assert (result["roll_mae"], result["pitch_mae"], result["yaw_mae"]) == (1.5, 3, 10)
@@ -267,7 +267,7 @@ class TestPose:
         assert [row[:2] for row in result.tables[1].rows] == [("00–15°", 1), ("30–45°", 1)]
 
     def test_empty(self):
-        result = pose.score([analysed(self.labelled(0, 0, 0))], [analysed(sample(group="3"))])
+        result = pose.score([analyzed(self.labelled(0, 0, 0))], [analyzed(sample(group="3"))])
         assert np.isnan(result["yaw_mae"])
         assert (result["yaw_within_15"], result["faces_missed"], result["mtfl_faces_missed"]) == (0, 1, 1)
 
@@ -280,45 +280,45 @@ class TestDetection:
         return {"helen": helen, "celeba": celeba, "negatives": negatives, "negatives_objects": negatives_objects}
 
     def empty(self, count):
-        return [analysed(sample(faces=0)) for _ in range(count)]
+        return [analyzed(sample(faces=0)) for _ in range(count)]
 
     def test_perfect(self):
-        photos = self.sets([analysed(self.MARKED, faces())], [analysed(self.MARKED, faces())], *[self.empty(2)] * 2)
+        photos = self.sets([analyzed(self.MARKED, faces())], [analyzed(self.MARKED, faces())], *[self.empty(2)] * 2)
         result = detection.score(photos, photos)
         names = ("recall", "recall_helen", "recall_celeba", "ap", "recall_at_0.05_0.1", "recall_at_0.01_0.03")
         assert [result[name] for name in names] == [100] * 6
         assert result["false_alarms_negatives"] == 0
 
     def test_nothing_found(self):
-        photos = self.sets([analysed(self.MARKED)], [analysed(self.MARKED)], self.empty(2), self.empty(2))
+        photos = self.sets([analyzed(self.MARKED)], [analyzed(self.MARKED)], self.empty(2), self.empty(2))
         result = detection.score(photos, photos)
         assert (result["recall"], result["ap"], result["recall_at_0.05_0.1"]) == (0, 0, 0)
 
     def test_extra_faces_are_wrong_only_where_all_faces_are_marked(self):
         both = faces(np.stack([POINTS, self.SMALL]), scores=[0.5, 0.9])
         crowd = replace(self.MARKED, faces=2)
-        photos = self.sets([analysed(self.MARKED, both)], [analysed(crowd, both)], self.empty(1), self.empty(1))
+        photos = self.sets([analyzed(self.MARKED, both)], [analyzed(crowd, both)], self.empty(1), self.empty(1))
         assert detection.score(photos, photos)["ap"] == 100
-        photos = self.sets([analysed(self.MARKED, both)], [analysed(self.MARKED, both)], self.empty(1), self.empty(1))
+        photos = self.sets([analyzed(self.MARKED, both)], [analyzed(self.MARKED, both)], self.empty(1), self.empty(1))
         result = detection.score(photos, photos)
         # one wrong at 0.9, then two right at 0.5: precision 2/3 at every recall
         assert result["ap"] == pytest.approx(200 / 3)
         assert result.tables[0].rows[1] == ("celeba", 1, 1, 1, 1, 0)
 
     def test_photos_without_reference_are_left_out(self):
-        unmarked = analysed(sample(), faces())
-        photos = self.sets([analysed(self.MARKED, faces())], [unmarked], self.empty(1), self.empty(1))
+        unmarked = analyzed(sample(), faces())
+        photos = self.sets([analyzed(self.MARKED, faces())], [unmarked], self.empty(1), self.empty(1))
         with pytest.raises(ValueError, match="celeba"):
             detection.score(photos, photos)
         photos = self.sets(
-            [analysed(self.MARKED, faces())], [unmarked, analysed(self.MARKED)], self.empty(1), self.empty(1)
+            [analyzed(self.MARKED, faces())], [unmarked, analyzed(self.MARKED)], self.empty(1), self.empty(1)
         )
         assert detection.score(photos, photos)["recall"] == 50
 
     def test_recall_at_false_alarms(self):
         # ten photos without a face, one false alarm at 0.6: 0.1 a photo is allowed there, 0.03 is not
-        alarm = analysed(sample(faces=0), faces(scores=[0.6]))
-        marked = [analysed(self.MARKED, faces(scores=[0.5])), analysed(self.MARKED, faces(scores=[0.8]))]
+        alarm = analyzed(sample(faces=0), faces(scores=[0.6]))
+        marked = [analyzed(self.MARKED, faces(scores=[0.5])), analyzed(self.MARKED, faces(scores=[0.8]))]
         low = self.sets(marked[:1], marked[1:], self.empty(10), [alarm, *self.empty(9)])
         result = detection.score(low, low)
         assert (result["recall"], result["false_alarms_negatives_objects"]) == (100, 0.1)

@@ -14,7 +14,7 @@ from torch import Tensor
 from model import geometry, landmarks
 from model.datasets import Sample, shared_dir
 from model.evaluate import celeba
-from model.evaluate.run import Analysed
+from model.evaluate.run import Analyzed
 from model.network import PRESETS, AllInOne
 from model.structures import Faces
 from model.teacher import load_teacher
@@ -156,7 +156,7 @@ def test_what_it_makes_of_an_analysed_photo(tmp_path):
     points = torch.from_numpy(landmarks.CANONICAL)[None] * 110 + torch.tensor([40.0, 60.0])
     one = {name: np.zeros((1, *shape)) for name, shape in SHAPES.items()} | {"landmarks": points.numpy()}
     sample = Sample("drawn", "a.png", tmp_path / "a.png", "test")
-    seen = [Analysed(sample, found, 200, 200) for found in (Faces(**one), Faces.empty())]
+    seen = [Analyzed(sample, found, 200, 200) for found in (Faces(**one), Faces.empty())]
     rows = celeba.teach(seen, tmp_path / "teacher.npz")
     chip = geometry.crop([photo], torch.zeros(1, dtype=torch.int64), geometry.alignment_matrices(points, 150), 150)
     views = F.normalize(reference(random_teacher(), torch.cat([chip, chip.flip(3)])), dim=1)

@@ -7,7 +7,7 @@ import pytest
 
 from model import boxes, landmarks
 from model.evaluate.paper import fgnet, lap
-from model.evaluate.run import Analysed
+from model.evaluate.run import Analyzed
 from model.structures import Faces
 from tests.model.evaluate.paper.samples import UNIT, sample
 
@@ -21,7 +21,7 @@ def with_age(name, age, found_age=None, sigma=math.nan, subject=None, descriptor
             boxes.from_landmarks(points), np.ones(1), points, np.ones((1, 21)), np.zeros((1, 3)),
             np.zeros(1), np.zeros(1), np.array([float(found_age)]), vector,
         )  # fmt: skip
-    return Analysed(sample(name, age=age, age_sigma=sigma, subject=subject), faces, 60, 60)
+    return Analyzed(sample(name, age=age, age_sigma=sigma, subject=subject), faces, 60, 60)
 
 
 class TestLap:

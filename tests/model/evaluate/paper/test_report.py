@@ -237,7 +237,7 @@ def test_a_photo_with_many_faces_is_analysed_once(analyzer, tmp_path, monkeypatc
     archive_parts.photo(tmp_path / "a.png", archive_parts.face_points(0))
     samples = [Sample("x", f"a#{k}", tmp_path / "a.png", "test") for k in range(5)]
     counts = []
-    analyse = analyzer.analyze
-    monkeypatch.setattr(analyzer, "analyze", lambda photos, *rest: counts.append(len(photos)) or analyse(photos, *rest))
-    assert [a.sample.name for a in Run(analyzer).analyse(samples, "")] == [s.name for s in samples]
+    analyze = analyzer.analyze
+    monkeypatch.setattr(analyzer, "analyze", lambda photos, *rest: counts.append(len(photos)) or analyze(photos, *rest))
+    assert [a.sample.name for a in Run(analyzer).analyze(samples, "")] == [s.name for s in samples]
     assert counts == [1]
