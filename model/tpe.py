@@ -30,23 +30,23 @@ def train(people: Described, config: Config, held_out: int = HELD_OUT) -> Learne
     validation people have no part in it: what they calibrate is measured on them for the first time. Raises ValueError
     when too few people are left.
     """
-    part = people.of("train")
-    subjects = part.subjects
+    train_people = people.of("train")
+    subjects = train_people.subjects
     numbers = np.unique(subjects)
-    chosen = np.random.default_rng(config.seed).permutation(numbers)[:held_out]
-    held = np.isin(subjects, chosen)
-    descriptors = torch.from_numpy(part.descriptors[~held])
+    held_out_people = np.random.default_rng(config.seed).permutation(numbers)[:held_out]
+    is_held_out = np.isin(subjects, held_out_people)
+    descriptors = torch.from_numpy(train_people.descriptors[~is_held_out])
     mean = descriptors.mean(dim=0)
-    found = []
+    candidates = []
     for centre in (torch.zeros_like(mean), mean):
 
         def score(weight: Tensor, centre: Tensor = centre) -> float:
-            projected = LearnedProjection(weight.numpy(), centre.numpy()).project(part.descriptors[held])
-            return true_accepts(projected, subjects[held])
+            projected = LearnedProjection(weight.numpy(), centre.numpy()).project(train_people.descriptors[is_held_out])
+            return true_accepts(projected, subjects[is_held_out])
 
-        weight = fit(descriptors - centre, torch.from_numpy(subjects[~held]), config, score)
-        found.append((score(weight), LearnedProjection(weight.numpy(), centre.numpy())))
-    return max(found, key=lambda pair: pair[0])[1]
+        weight = fit(descriptors - centre, torch.from_numpy(subjects[~is_held_out]), config, score)
+        candidates.append((score(weight), LearnedProjection(weight.numpy(), centre.numpy())))
+    return max(candidates, key=lambda pair: pair[0])[1]
 
 
 def report(people: Described, projection: LearnedProjection) -> str:

@@ -117,17 +117,17 @@ def alignments(points: Array, size: int) -> Array:
     """Return affine maps [N, 2, 3] to the canonical chip, from landmarks [N, 21, 2]; NaN where too few are known."""
     fixed = np.isin(np.arange(markup.COUNT), (*markup.EARS, markup.COUNT - 1), invert=True)
     seven = np.isin(np.arange(markup.COUNT), markup.ALIGNMENT)
-    known = np.isfinite(points[..., 0] + points[..., 1]) & fixed
-    known = np.where(np.all(known | ~seven, axis=1, keepdims=True), seven, known)
+    is_known = np.isfinite(points[..., 0] + points[..., 1]) & fixed
+    is_known = np.where(np.all(is_known | ~seven, axis=1, keepdims=True), seven, is_known)
     matrices = np.full((len(points), 2, 3), np.nan, np.float32)
     canonical = torch.from_numpy(markup.CANONICAL) * size
-    for pattern in np.unique(known, axis=0):
-        used = np.flatnonzero(pattern)
-        if len(used) >= 3:
-            rows = np.flatnonzero((known == pattern).all(axis=1))
-            chosen = torch.from_numpy(used)
-            source = torch.from_numpy(np.asarray(points[np.ix_(rows, used)], np.float32))
-            matrices[rows] = geometry.similarity(source, canonical[chosen]).numpy()
+    for pattern in np.unique(is_known, axis=0):
+        used_points = np.flatnonzero(pattern)
+        if len(used_points) >= 3:
+            rows = np.flatnonzero((is_known == pattern).all(axis=1))
+            point_indices = torch.from_numpy(used_points)
+            source = torch.from_numpy(np.asarray(points[np.ix_(rows, used_points)], np.float32))
+            matrices[rows] = geometry.similarity(source, canonical[point_indices]).numpy()
     return matrices
 
 

@@ -85,11 +85,13 @@ def score(aged: Columns, smiling: Columns) -> Result:
 def calibration(scores: metrics.Floats, truth: metrics.Floats) -> tuple[tuple[metrics.Floats, metrics.Floats], float]:
     """Return the mean score and the share of positives of each bin with photos, and the expected calibration error."""
     bins = np.minimum((scores * BINS).astype(int), BINS - 1)
-    held = np.unique(bins)
-    said = np.array([scores[bins == b].mean() for b in held])
-    seen = np.array([truth[bins == b].mean() for b in held])
-    weight = np.array([(bins == b).mean() for b in held])
-    return (said, seen), float((weight * np.abs(said - seen)).sum()) if len(held) else float("nan")
+    used_bins = np.unique(bins)
+    predicted = np.array([scores[bins == b].mean() for b in used_bins])
+    observed = np.array([truth[bins == b].mean() for b in used_bins])
+    weight = np.array([(bins == b).mean() for b in used_bins])
+    return (predicted, observed), float((weight * np.abs(predicted - observed)).sum()) if len(used_bins) else float(
+        "nan"
+    )
 
 
 def _rows(columns: Columns, column: str, edges: Sequence[float], unit: str, *measures: Measure) -> list[Row]:

@@ -88,11 +88,11 @@ def score(outcomes: dict[str, list[Outcome]], photos: int) -> Result:
     figures = []
     rows = list[Row]()
     for name, pairs in outcomes.items():
-        found = sum(found for found, _ in pairs)
+        found_count = sum(found for found, _ in pairs)
         right = sum(right for _, right in pairs)
-        share = 100 * found / len(pairs) if pairs else np.nan
+        share = 100 * found_count / len(pairs) if pairs else np.nan
         figures.append(Figure(f"found_{name}", share))
-        rows.append((name, len(pairs), found, right, share, 100 * right / len(pairs) if pairs else np.nan))
+        rows.append((name, len(pairs), found_count, right, share, 100 * right / len(pairs) if pairs else np.nan))
     table = Table("By harm", ("photos", "faces", "found", "right", "found %", "right %"), rows)
     return Result("harmed", photos, tuple(figures), (table,))
 

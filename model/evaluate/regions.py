@@ -46,8 +46,8 @@ def canonical_box(points: Array) -> Array:
     known = np.flatnonzero(np.isfinite(points).all(axis=1))
     if len(known) < 2:
         raise ValueError("a face needs two points to be placed")
-    found = np.asarray(points[known], np.float32)
-    matrix = warps.similarity(markup.CANONICAL[known][None], found[None])
+    known_points = np.asarray(points[known], np.float32)
+    matrix = warps.similarity(markup.CANONICAL[known][None], known_points[None])
     box: Array = boxes_.from_landmarks(warps.transform(markup.CANONICAL[None], matrix))[0]
     return box
 

@@ -110,8 +110,8 @@ class Run:
             for start in range(0, len(missing), BATCH):
                 group = missing[start : start + BATCH]
                 photos = [read_photo(s.path) for s in group]
-                found = self.analyzer.analyze(photos, Limits(min_score=LOW_SCORE))
-                for sample, photo, faces in zip(group, photos, found, strict=True):
+                results = self.analyzer.analyze(photos, Limits(min_score=LOW_SCORE))
+                for sample, photo, faces in zip(group, photos, results, strict=True):
                     height, width = photo.shape[:2]
                     self._found[sample.path] = Analyzed(sample, faces, width, height)
                 bar.update(len(group))

@@ -155,7 +155,7 @@ def all_pairs(vectors: Floats, subjects: Integers, keep: float = 2 * RATES[0], b
     _, person, photos = np.unique(subjects, return_inverse=True, return_counts=True)
     if photos.max() < 2 or len(photos) < 2:
         raise ValueError("calibration needs two photos of one person, and two people")
-    wanted = max(int(keep * _pairs_between(photos)), min(int(_pairs_between(photos)), 10_000))
+    kept_count = max(int(keep * _pairs_between(photos)), min(int(_pairs_between(photos)), 10_000))
     genuine = []
     impostor = np.zeros(0, np.float32)
     people = np.zeros((0, 2), np.int64)
@@ -166,10 +166,10 @@ def all_pairs(vectors: Floats, subjects: Integers, keep: float = 2 * RATES[0], b
         same = person[rows][:, None] == person[None]
         first, second = np.nonzero(later & same)
         genuine.append(scores[first, second])
-        first, second = np.nonzero(later & ~same & (scores >= (impostor[-1] if len(impostor) == wanted else -2)))
+        first, second = np.nonzero(later & ~same & (scores >= (impostor[-1] if len(impostor) == kept_count else -2)))
         impostor = np.concatenate([impostor, scores[first, second]])
         people = np.concatenate([people, np.stack([person[rows[first]], person[second]], axis=1)])
-        best = np.argsort(-impostor, kind="stable")[:wanted]
+        best = np.argsort(-impostor, kind="stable")[:kept_count]
         impostor = impostor[best]
         people = people[best]
     return Pairs(np.concatenate(genuine), impostor, people, photos)

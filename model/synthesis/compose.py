@@ -53,26 +53,26 @@ def turn(photo: Image, head: heads.Head, yaw: float, longest: int) -> Profile:
     drawn, depths = render.rasterise(
         pixels, values, _facing(pixels, head.triangles), (size[0] * SCALE, size[1] * SCALE)
     )
-    shown = np.isfinite(depths)
-    coordinates = np.full((*shown.shape, 2), np.nan, np.float32)
-    coordinates[shown] = heads.source(head, drawn[shown, :3].astype(np.float64), drawn[shown, 3] > 0.3)
+    is_shown = np.isfinite(depths)
+    coordinates = np.full((*is_shown.shape, 2), np.nan, np.float32)
+    coordinates[is_shown] = heads.source(head, drawn[is_shown, :3].astype(np.float64), drawn[is_shown, 3] > 0.3)
     face = _sample(photo, coordinates)
-    made_up = np.abs(coordinates[shown] - heads.shown_at(head, drawn[shown, :3])).max(axis=1) > 1
-    inside = float(((coordinates[shown] > 1) & (coordinates[shown] < (width - 1, height - 1))).all(axis=1).mean())
+    made_up = np.abs(coordinates[is_shown] - heads.shown_at(head, drawn[is_shown, :3])).max(axis=1) > 1
+    inside = float(((coordinates[is_shown] > 1) & (coordinates[is_shown] < (width - 1, height - 1))).all(axis=1).mean())
     behind = _background(photo, head, yaw, size, shift, scale)
 
     points = heads.landmarks(pixels)
     face_width = head.width * scale * SCALE
     towards_camera = heads.landmarks(render.normals(pixels, head.triangles))[:, 2] < 0.12
-    seen = render.on_surface(points, depths, max(1, round(0.02 * face_width)), 0.05 * face_width)
+    is_seen = render.on_surface(points, depths, max(1, round(0.02 * face_width)), 0.05 * face_width)
     return Profile(
-        photo=_over(behind, face, shown, size),
+        photo=_over(behind, face, is_shown, size),
         points=(points[:, :2] / SCALE).astype(np.float32),
-        visibility=(seen & towards_camera).astype(np.float32),
+        visibility=(is_seen & towards_camera).astype(np.float32),
         pose=np.array([head.pose[0], head.pose[1], yaw], np.float32),
         width=head.width * scale,
         added=float(max(left, right, top)) / head.width,
-        patchiness=float(face[shown][made_up].mean(axis=1).std()) if made_up.any() else 0.0,
+        patchiness=float(face[is_shown][made_up].mean(axis=1).std()) if made_up.any() else 0.0,
         inside=inside,
     )
 

@@ -35,13 +35,13 @@ def triangles(edges: frozenset[tuple[int, int]]) -> np.ndarray:
     for first, second in edges:
         joined.setdefault(first, set()).add(second)
         joined.setdefault(second, set()).add(first)
-    found = {
+    corners = {
         tuple(sorted((point, a, b)))
         for point, others in joined.items()
         for a, b in itertools.combinations(others, 2)
         if b in joined[a]
     }
-    return np.array(sorted(found), np.int32)
+    return np.array(sorted(corners), np.int32)
 
 
 def extract(photos: Path, labels: Path) -> dict[str, np.ndarray]:
@@ -49,7 +49,7 @@ def extract(photos: Path, labels: Path) -> dict[str, np.ndarray]:
     with np.load(labels) as arrays:
         names = arrays["name"]
         boxes = arrays["box"]
-    kept = []
+    kept_names = []
     meshes = []
     with mp.solutions.face_mesh.FaceMesh(
         static_image_mode=True, max_num_faces=1, refine_landmarks=True, min_detection_confidence=0.3
@@ -63,14 +63,14 @@ def extract(photos: Path, labels: Path) -> dict[str, np.ndarray]:
             corner = (box[:2] + box[2:]) / 2 - side / 2
             matrix = np.array([[scale, 0, -scale * corner[0]], [0, scale, -scale * corner[1]]])
             crop = cv2.warpAffine(photo, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            found = network.process(np.ascontiguousarray(crop[:, :, ::-1])).multi_face_landmarks
-            if found:
-                mesh = np.array([(p.x, p.y, p.z) for p in found[0].landmark], np.float32) * side
+            meshes_found = network.process(np.ascontiguousarray(crop[:, :, ::-1])).multi_face_landmarks
+            if meshes_found:
+                mesh = np.array([(p.x, p.y, p.z) for p in meshes_found[0].landmark], np.float32) * side
                 mesh[:, :2] += corner
-                kept.append(str(name))
+                kept_names.append(str(name))
                 meshes.append(mesh)
     edges = mp.solutions.face_mesh.FACEMESH_TESSELATION
-    return {"name": np.array(kept), "mesh": np.stack(meshes), "triangles": triangles(edges)}
+    return {"name": np.array(kept_names), "mesh": np.stack(meshes), "triangles": triangles(edges)}
 
 
 def main() -> None:

@@ -68,10 +68,10 @@ def on_surface(points: Array, depths: NDArray[np.float32], reach: int, tolerance
     outside the picture are judged by its nearest pixel.
     """
     height, width = depths.shape
-    seen = []
+    is_seen = []
     for x, y, depth in points:
         column = int(np.clip(np.floor(x), 0, width - 1))
         row = int(np.clip(np.floor(y), 0, height - 1))
         near = depths[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
-        seen.append(bool((np.abs(near - depth) <= tolerance).any()))
-    return np.array(seen)
+        is_seen.append(bool((np.abs(near - depth) <= tolerance).any()))
+    return np.array(is_seen)

@@ -47,8 +47,8 @@ def balanced(samples: Sequence[Sample], each: int = EACH, seed: int = 0) -> list
     """
     bins: list[list[int]] = [[], [], []]
     for index, sample in enumerate(samples):
-        known = sample.pose is not None and sample.box is not None and sample.landmarks is not None
-        if known and sample.pose is not None and np.isfinite(np.asarray(sample.landmarks)).any():
+        is_labelled = sample.pose is not None and sample.box is not None and sample.landmarks is not None
+        if is_labelled and sample.pose is not None and np.isfinite(np.asarray(sample.landmarks)).any():
             number = bin_of(float(sample.pose[2]))
             if number is not None:
                 bins[number].append(index)
@@ -58,8 +58,8 @@ def balanced(samples: Sequence[Sample], each: int = EACH, seed: int = 0) -> list
             f"data set aflw: no test face of |yaw| {' / '.join(names(k) for k in range(3) if not bins[k])}"
         )
     rng = np.random.default_rng(seed)
-    chosen = np.concatenate([rng.choice(members, count, replace=False) for members in bins])
-    return [samples[int(index)] for index in np.sort(chosen)]
+    picked = np.concatenate([rng.choice(members, count, replace=False) for members in bins])
+    return [samples[int(index)] for index in np.sort(picked)]
 
 
 def names(number: int) -> str:

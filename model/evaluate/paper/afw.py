@@ -34,8 +34,8 @@ def evaluate(run: Run) -> Result:
     photos = run.some(afw.read_photos(root))
     names = {photo.sample.name for photo in photos}
     faces = [s for s in afw.read(root) if s.name.rpartition("#")[0] in names]
-    found = regions.answers(run.analyzer, faces, "afw: faces")
-    return score(marked.detect(run, photos, "afw: photos"), photos, found, faces)
+    face_answers = regions.answers(run.analyzer, faces, "afw: faces")
+    return score(marked.detect(run, photos, "afw: photos"), photos, face_answers, faces)
 
 
 def score(

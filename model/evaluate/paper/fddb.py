@@ -58,12 +58,12 @@ class Curve:
 def evaluate(run: Run) -> Result:
     """Raises FileNotFoundError without `fddb` or without a fold's checkpoint."""
     photos = run.some(fddb.read_photos(run.root("fddb")))
-    found: list[Detections] = []
+    detections: list[Detections] = []
     for fold in sorted({photo.fold for photo in photos}):
         mine = [photo.sample for photo in photos if photo.fold == fold]
         analyzed = run_of_fold(run, fold).analyze(mine, f"fddb: fold {fold}", min_score=LOW_SCORE)
-        found += [Detections(a.faces.boxes, a.faces.scores, a.faces.pose[:, 0]) for a in analyzed]
-    return score(found, sorted(photos, key=lambda photo: photo.fold))
+        detections += [Detections(a.faces.boxes, a.faces.scores, a.faces.pose[:, 0]) for a in analyzed]
+    return score(detections, sorted(photos, key=lambda photo: photo.fold))
 
 
 def run_of_fold(run: Run, fold: int) -> Run:
@@ -74,14 +74,14 @@ def run_of_fold(run: Run, fold: int) -> Run:
     return Run(Analyzer(replace(run.analyzer.config, weights=weights)), run.data, run.limit)
 
 
-def score(found: Sequence[Detections], photos: Sequence[Photo]) -> Result:
+def score(detections: Sequence[Detections], photos: Sequence[Photo]) -> Result:
     """Return the protocol's result for the detections of each photo."""
-    shapes = {fold: fit(found, photos, fold) for fold in {photo.fold for photo in photos}}
-    fitted = [ellipses(f, shapes[p.fold]) for f, p in zip(found, photos, strict=True)]
-    curve = roc(found, photos, lambda i, k: ellipse_polygon(fitted[i][k]))
-    plain = roc(found, photos, lambda i, k: box_polygon(found[i].boxes[k]))
+    shapes = {fold: fit(detections, photos, fold) for fold in {photo.fold for photo in photos}}
+    fitted = [ellipses(f, shapes[p.fold]) for f, p in zip(detections, photos, strict=True)]
+    curve = roc(detections, photos, lambda i, k: ellipse_polygon(fitted[i][k]))
+    box_curve = roc(detections, photos, lambda i, k: box_polygon(detections[i].boxes[k]))
     figures = []
-    for prefix, one in (("", curve), ("box_", plain)):
+    for prefix, one in (("", curve), ("box_", box_curve)):
         for limit in FALSE_POSITIVES:
             discrete, continuous = one.at(limit)
             figures += [
@@ -97,19 +97,21 @@ def score(found: Sequence[Detections], photos: Sequence[Photo]) -> Result:
     )
 
 
-def roc(found: Sequence[Detections], photos: Sequence[Photo], polygon: Callable[[int, int], metrics.Floats]) -> Curve:
+def roc(
+    detections: Sequence[Detections], photos: Sequence[Photo], polygon: Callable[[int, int], metrics.Floats]
+) -> Curve:
     """Return the curve; polygon(i, k) is the region of detection k of photo i. Raises ValueError for no marked face."""
     faces = sum(len(photo.boxes) for photo in photos)
     if not faces:
         raise ValueError("the ROC needs at least one marked face")
     changes: list[tuple[float, int, float, float]] = []  # score, false positives, discrete, continuous: what it adds
-    for i, (one, photo) in enumerate(zip(found, photos, strict=True)):
-        overlaps = np.zeros((len(one.boxes), len(photo.boxes)))
-        regions = [polygon(i, k) for k in range(len(one.boxes))]
+    for i, (detected, photo) in enumerate(zip(detections, photos, strict=True)):
+        overlaps = np.zeros((len(detected.boxes), len(photo.boxes)))
+        regions = [polygon(i, k) for k in range(len(detected.boxes))]
         for j, ellipse in enumerate(photo.ellipses if photo.ellipses is not None else ()):
             face = ellipse_polygon(ellipse)
             overlaps[:, j] = [polygon_iou(region, face) for region in regions]
-        changes += curve_steps(one.scores, overlaps)
+        changes += curve_steps(detected.scores, overlaps)
     order = sorted(changes, key=lambda change: -change[0])
     scores = np.array([change[0] for change in order])
     added = np.array([change[1:] for change in order], np.float64).reshape(-1, 3)
@@ -123,38 +125,40 @@ def curve_steps(scores: metrics.Floats, overlaps: metrics.Floats) -> list[tuple[
     from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 - an extra that the other protocols do without
 
     steps = []
-    before = (0, 0.0, 0.0)
+    last_totals = (0, 0.0, 0.0)
     for threshold in np.unique(scores)[::-1]:
-        taken = overlaps[scores >= threshold]
-        pairs = taken[linear_sum_assignment(taken, maximize=True)]
+        accepted = overlaps[scores >= threshold]
+        pairs = accepted[linear_sum_assignment(accepted, maximize=True)]
         right = float((pairs > 0.5).sum())
-        now = (len(taken) - int(right), right, float(pairs.sum()))
-        steps.append((float(threshold), now[0] - before[0], now[1] - before[1], now[2] - before[2]))
-        before = now
+        totals = (len(accepted) - int(right), right, float(pairs.sum()))
+        steps.append(
+            (float(threshold), totals[0] - last_totals[0], totals[1] - last_totals[1], totals[2] - last_totals[2])
+        )
+        last_totals = totals
     return steps
 
 
-def fit(found: Sequence[Detections], photos: Sequence[Photo], fold: int) -> metrics.Floats:
+def fit(detections: Sequence[Detections], photos: Sequence[Photo], fold: int) -> metrics.Floats:
     """Return radii and shift of the centre [4], in box sides: medians over the right detections of the other folds."""
     shapes = []
-    for one, photo in zip(found, photos, strict=True):
-        if photo.fold == fold or photo.ellipses is None or not len(photo.ellipses) or not len(one.boxes):
+    for detected, photo in zip(detections, photos, strict=True):
+        if photo.fold == fold or photo.ellipses is None or not len(photo.ellipses) or not len(detected.boxes):
             continue
-        overlaps = metrics.iou(one.boxes, ellipse_boxes(photo.ellipses))
+        overlaps = metrics.iou(detected.boxes, ellipse_boxes(photo.ellipses))
         for k in np.flatnonzero(overlaps.max(axis=1) >= 0.5):
             ellipse = photo.ellipses[int(overlaps[k].argmax())]
-            box = one.boxes[k]
+            box = detected.boxes[k]
             side = box[2] - box[0]
             centre = (box[:2] + box[2:]) / 2
             shapes.append([*(np.sort(ellipse[:2])[::-1] / side), *((ellipse[3:] - centre) / side)])
     return np.median(shapes, axis=0) if shapes else PLAIN
 
 
-def ellipses(found: Detections, shape: metrics.Floats) -> metrics.Floats:
+def ellipses(detections: Detections, shape: metrics.Floats) -> metrics.Floats:
     """Return the ellipses [N, 5] of one photo's boxes under the fitted map."""
-    if not len(found.boxes):
+    if not len(detections.boxes):
         return np.zeros((0, 5))
-    side = found.boxes[:, 2:3] - found.boxes[:, :1]
-    centre = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
-    angle = np.pi / 2 + np.deg2rad(found.roll)[:, None]
+    side = detections.boxes[:, 2:3] - detections.boxes[:, :1]
+    centre = (detections.boxes[:, :2] + detections.boxes[:, 2:]) / 2
+    angle = np.pi / 2 + np.deg2rad(detections.roll)[:, None]
     return np.concatenate([side * shape[:2], angle, centre + side * shape[2:]], axis=1)

@@ -72,13 +72,13 @@ def _faces(split: Split) -> list[Sample]:
 
 def describe(run: Run, faces: Sequence[Sample]) -> dict[str, metrics.Floats]:
     """Return a descriptor for each marked face, where there is one, by the face's name."""
-    found: dict[str, metrics.Floats] = {}
+    descriptors: dict[str, metrics.Floats] = {}
     lost: dict[str, list[Sample]] = {}
     for analyzed in run.analyze(faces, "ijba"):
         box = np.asarray(analyzed.sample.box, np.float64)[None]
         overlap = metrics.iou(analyzed.faces.boxes, box)[:, 0]
         if len(overlap) and overlap.max() >= FOUND_IOU:
-            found[analyzed.sample.name] = analyzed.faces.descriptor[int(overlap.argmax())]
+            descriptors[analyzed.sample.name] = analyzed.faces.descriptor[int(overlap.argmax())]
         else:
             lost.setdefault(str(analyzed.sample.path), []).append(analyzed.sample)
     for members in tqdm(lost.values(), "ijba: marked boxes", unit="photo", disable=None, leave=False):
@@ -88,8 +88,8 @@ def describe(run: Run, faces: Sequence[Sample]) -> dict[str, metrics.Floats]:
         for face, square in zip(members, squares, strict=True):
             answer = regions.of_boxes(run.analyzer, photo, square[None], square[None])[0]
             if answer is not None and np.isfinite(answer.descriptor).all():
-                found[face.name] = answer.descriptor
-    return found
+                descriptors[face.name] = answer.descriptor
+    return descriptors
 
 
 def score(splits: Sequence[Split], descriptors: Descriptors, config: triplets.Config = TPE) -> Result:
