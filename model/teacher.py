@@ -53,10 +53,10 @@ def load_mobile(network: AllInOne, path: Path) -> None:
     if network.config.trunk != "mobile" or network.identity is None:
         raise ValueError("only a mobile network with an identity branch can start from a MobileFaceNet")
     with np.load(path) as arrays:
-        known = {name: torch.from_numpy(arrays[name].astype(np.float32)) for name in arrays.files}
-    linear = {part: _array(known, f"stage7.linear.{part}") for part in ("weight", "bias")}
+        tensors = {name: torch.from_numpy(arrays[name].astype(np.float32)) for name in arrays.files}
+    linear = {part: _array(tensors, f"stage7.linear.{part}") for part in ("weight", "bias")}
     state = {}
-    for name, tensor in known.items():
+    for name, tensor in tensors.items():
         stage, _, rest = name.removeprefix("stage").partition(".")
         if not rest.startswith("linear."):
             state[f"{int(stage) - 1}.{rest}{'.weight' if rest.endswith('_prelu') else ''}"] = tensor
@@ -108,10 +108,10 @@ def _start_identity(network: AllInOne, projection: Tensor, seed: int) -> None:
     size, width = branch.fc7.weight.shape
     generator = torch.Generator().manual_seed(seed)
     basis = torch.linalg.qr(torch.randn(size, size, generator=generator))[0]
-    known = basis[:, : len(projection)]
-    free = basis[:, len(projection) :]
-    noise = torch.randn(free.shape[1], width, generator=generator) * projection.std() * 0.2
+    identity_basis = basis[:, : len(projection)]
+    free_basis = basis[:, len(projection) :]
+    noise = torch.randn(free_basis.shape[1], width, generator=generator) * projection.std() * 0.2
     with torch.no_grad():
-        branch.fc7.weight.copy_(known @ projection + free @ noise)
+        branch.fc7.weight.copy_(identity_basis @ projection + free_basis @ noise)
         branch.fc7.bias.zero_()
-        branch.embedding.weight.copy_(known.T)
+        branch.embedding.weight.copy_(identity_basis.T)

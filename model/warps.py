@@ -54,8 +54,8 @@ def similarity(source: Array, target: Array) -> Array:
 
 def alignment_matrices(points: Array, size: int, frame: str = "canonical") -> Array:
     """Return affine maps [N, 2, 3] from photo pixels to the size × size chip of a frame, by landmarks [N, 21, 2]."""
-    chosen, places = markup.FRAMES[frame]
-    return similarity(points[:, list(chosen)], places * size)
+    point_indices, places = markup.FRAMES[frame]
+    return similarity(points[:, list(point_indices)], places * size)
 
 
 def transform(points: Array, matrices: Array) -> Array:

@@ -77,9 +77,9 @@ class ArchivesConfig:
     validation_size: int = 384  # samples that validation looks at, each sub-network
 
     def __post_init__(self) -> None:
-        known = {name for members in self.sets.values() for name in members} - set(READERS)
-        if not self.sets or known or set(self.sets) - set(LABELS):
-            wrong = sorted(known | (set(self.sets) - set(LABELS)))
+        unknown_archives = {name for members in self.sets.values() for name in members} - set(READERS)
+        if not self.sets or unknown_archives or set(self.sets) - set(LABELS):
+            wrong = sorted(unknown_archives | (set(self.sets) - set(LABELS)))
             raise ValueError(f"sets maps sub-networks {sorted(LABELS)} to archives {sorted(READERS)}, not {wrong}")
 
 
@@ -198,5 +198,5 @@ def _parts(samples: Sequence[Sample], config: ArchivesConfig) -> tuple[list[Samp
     if val:
         return [s for s in usable if s.split != "val"], val
     val = [s for s in usable if held_out(f"validation {s.path.name}", HELD_OUT)] or list(usable[:1])
-    chosen = {s.path for s in val}
-    return [s for s in usable if s.path not in chosen], [s for s in usable if s.path in chosen]
+    val_paths = {s.path for s in val}
+    return [s for s in usable if s.path not in val_paths], [s for s in usable if s.path in val_paths]

@@ -75,10 +75,10 @@ def load(config: MixtureConfig, size: int, frame: str = "canonical") -> Data:
     val = [s for s in faces if s.split == "val"]
 
     def aligned(part: Sequence[Sample], name: str, jitter: float) -> AlignedFaces:
-        chosen = [s for s in part if s.source.startswith(name)]
+        own_samples = [s for s in part if s.source.startswith(name)]
         balance = config.balance_age if name == "utkface" and jitter else 0.0
         labels = tuple(dict.fromkeys(("age", *_ALIGNED[name]))) if config.pseudo else _ALIGNED[name]
-        return AlignedFaces(chosen, store, size, labels, numbers, jitter, balance, config.coarse, frame)
+        return AlignedFaces(own_samples, store, size, labels, numbers, jitter, balance, config.coarse, frame)
 
     hard = _hard_negatives(config.hard_negatives)
     weights = config.region_weights
@@ -105,10 +105,12 @@ def _validation_regions(
     """Return about `count` regions of each kind: HELEN's faces, profiles where there are any, all faces and no face."""
     upright = [s for s in faces if s.source not in ("utkface", "profiles")]
     regions = Regions(upright, empty, store, size, hard=hard)
-    chosen = {"helen": [s for s in faces if s.source == "helen"]}
+    samples_by_kind = {"helen": [s for s in faces if s.source == "helen"]}
     if turned_sideways := [s for s in faces if s.source == "profiles"]:
-        chosen["profiles"] = turned_sideways
-    batches = {name: validation_batches(Regions(part, [], store, size), count) for name, part in chosen.items()}
+        samples_by_kind["profiles"] = turned_sideways
+    batches = {
+        name: validation_batches(Regions(part, [], store, size), count) for name, part in samples_by_kind.items()
+    }
     batches["regions"] = [*validation_batches(regions, count), regions.exact_negatives(count)]
     return batches
 
@@ -124,8 +126,8 @@ def _turned(regions: Regions, chunk: int = 64) -> list[Batch]:
 def validation_batches(loader: AlignedFaces | Regions, count: int, chunk: int = 64) -> list[Batch]:
     """Return about `count` evenly spread samples, unchanged, in batches of `chunk`."""
     total = len(loader.samples)
-    chosen = np.linspace(0, total - 1, min(count, total)).astype(int)
-    return [loader.exact([int(i) for i in chosen[start : start + chunk]]) for start in range(0, len(chosen), chunk)]
+    indices = np.linspace(0, total - 1, min(count, total)).astype(int)
+    return [loader.exact([int(i) for i in indices[start : start + chunk]]) for start in range(0, len(indices), chunk)]
 
 
 def filled(samples: Sequence[Sample], path: str | None, share: float = 0.0) -> list[Sample]:

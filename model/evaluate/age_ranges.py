@@ -56,8 +56,10 @@ def estimates(photos: Sequence[Analyzed]) -> tuple[metrics.Floats, metrics.Float
 def _table(title: str, ages: metrics.Floats, inside: metrics.Flags, width: metrics.Floats) -> Table:
     rows = []
     for low in range(0, OLDEST + 1, 10):
-        chosen = (ages >= low) & ((ages < low + 10) | (low == OLDEST))
-        if chosen.any():
+        in_decade = (ages >= low) & ((ages < low + 10) | (low == OLDEST))
+        if in_decade.any():
             name = f"{low} +" if low == OLDEST else f"{low:02d}–{low + 9}"
-            rows.append((name, int(chosen.sum()), 100 * float(inside[chosen].mean()), float(width[chosen].mean())))
+            rows.append(
+                (name, int(in_decade.sum()), 100 * float(inside[in_decade].mean()), float(width[in_decade].mean()))
+            )
     return Table(f"By {title}", (title, "photos", "coverage %", "width, years"), rows)

@@ -70,11 +70,11 @@ def score(
     teacher: metrics.Floats | None = None,
 ) -> Result:
     """Return the protocol's result for analyzed photos."""
-    chosen = [photo.main_face() for photo in photos]
-    detected = np.array([face is not None for face in chosen])
+    main_faces = [photo.main_face() for photo in photos]
+    detected = np.array([face is not None for face in main_faces])
 
     def column(name: str) -> metrics.Floats:
-        pairs = zip(photos, chosen, strict=True)
+        pairs = zip(photos, main_faces, strict=True)
         return np.array([np.nan if f is None else float(getattr(p.faces, name)[f]) for p, f in pairs])
 
     gender = detected & ((column("female") > 0.5) == (np.array([p.sample.female for p in photos]) == 1))
@@ -85,7 +85,7 @@ def score(
         Figure("photos_without_face", int((~detected).sum()), "photos"),
     ]
     descriptors = np.stack(
-        [np.zeros(512) if f is None else p.faces.descriptor[f] for p, f in zip(photos, chosen, strict=True)]
+        [np.zeros(512) if f is None else p.faces.descriptor[f] for p, f in zip(photos, main_faces, strict=True)]
     )
     verification, plot = _verification(photos, descriptors, detected, projection, teacher)
     return Result("celeba", len(photos), (*figures, *verification), plots=(plot,) if plot.lines else ())

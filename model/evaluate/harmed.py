@@ -113,8 +113,8 @@ def _judged(run: Run, samples: Sequence[Sample], harm: str | None, degrees: int)
                 box = box * np.tile(scale, 2)
             photos.append(photo)
             truths.append((points, box))
-        found = run.analyzer.analyze(photos)
-        for faces, (points, box) in zip(found, truths, strict=True):
+        results = run.analyzer.analyze(photos)
+        for faces, (points, box) in zip(results, truths, strict=True):
             outcomes.append(outcome(faces.boxes, faces.landmarks, points, box))
     return outcomes
 

@@ -75,22 +75,22 @@ def answers(analyzer: Analyzer, samples: Sequence[Sample], title: str) -> list[A
 def of_boxes(analyzer: Analyzer, photo: Image, proposals: Array, boxes: Array) -> list[Answer | None]:
     """Return the answers for marked boxes [N, 4] of one photo from its proposals [K, 4] (squares)."""
     overlap = metrics.iou(proposals, boxes) > IOU
-    used = np.flatnonzero(overlap.any(axis=1))
-    if not len(used):
+    used_proposals = np.flatnonzero(overlap.any(axis=1))
+    if not len(used_proposals):
         return [None] * len(boxes)
-    points, pose = _first_stage(analyzer, photo, proposals[used])
+    points, pose = _first_stage(analyzer, photo, proposals[used_proposals])
     second = _second_stage(analyzer, photo, points)
     results: list[Answer | None] = []
-    for mine in overlap[used].T:
-        chosen = np.flatnonzero(mine)
-        if not len(chosen):
+    for mine in overlap[used_proposals].T:
+        own_proposals = np.flatnonzero(mine)
+        if not len(own_proposals):
             results.append(None)
             continue
-        smile, female, age = (float(second[name][chosen].mean()) for name in ("smile", "gender", "age"))
-        descriptor = _unit(second["descriptor"][chosen].mean(axis=0))
-        place = points[chosen].mean(axis=0)
-        angles = pose[chosen].mean(axis=0)
-        results.append(Answer(len(chosen), place, angles, smile, female, age, descriptor))
+        smile, female, age = (float(second[name][own_proposals].mean()) for name in ("smile", "gender", "age"))
+        descriptor = _unit(second["descriptor"][own_proposals].mean(axis=0))
+        place = points[own_proposals].mean(axis=0)
+        angles = pose[own_proposals].mean(axis=0)
+        results.append(Answer(len(own_proposals), place, angles, smile, female, age, descriptor))
     return results
 
 

@@ -33,18 +33,18 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class CoveredFace:
-    """A covered photo uint8 [H, W, 3], what lies on its face, and which landmarks [21] are covered and judged."""
+    """A covered photo uint8 [H, W, 3], what lies on its face, and which landmarks [21] are covered, visible and judged."""
 
     photo: Image
     kind: str
     covered: Flags
-    seen: Flags
+    visible: Flags
     judged: Flags
 
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """Of one face: what lies on it, and of each judged landmark whether it is covered, seen, and said to be visible.
+    """Of one face: what lies on it, and of each judged landmark whether it is covered, visible, and predicted visible.
 
     The three arrays have one entry a judged landmark; they are empty for a face that was not found.
     """
@@ -52,8 +52,8 @@ class Judgement:
     kind: str
     found: bool
     covered: Flags
-    seen: Flags
-    said: Flags
+    visible: Flags
+    predicted: Flags
 
 
 def covered_face(sample: Sample, photo: Image, number: int) -> CoveredFace | None:
@@ -74,13 +74,17 @@ def covered_face(sample: Sample, photo: Image, number: int) -> CoveredFace | Non
     return CoveredFace(drawn, kind, covered, ~covered & (before >= VISIBLE), judged)
 
 
-def judge(face: CoveredFace, said: Array | None) -> Judgement:
+def judge(face: CoveredFace, answer: Array | None) -> Judgement:
     """Compare the visibility [21] that was answered for a covered face with the truth; None: it was not found."""
-    if said is None:
+    if answer is None:
         none = np.zeros(0, np.bool_)
         return Judgement(face.kind, False, none, none, none)
     return Judgement(
-        face.kind, True, face.covered[face.judged], face.seen[face.judged], np.asarray(said)[face.judged] >= VISIBLE
+        face.kind,
+        True,
+        face.covered[face.judged],
+        face.visible[face.judged],
+        np.asarray(answer)[face.judged] >= VISIBLE,
     )
 
 
@@ -92,11 +96,15 @@ def evaluate(run: Run) -> Result:
         group = samples[start : start + BATCH]
         drawn = [(s, covered_face(s, read_photo(s.path), start + i)) for i, s in enumerate(group)]
         faces = [(s, face) for s, face in drawn if face is not None]
-        for (sample, face), found in zip(faces, run.analyzer.analyze([face.photo for _, face in faces]), strict=True):
+        for (sample, face), faces_found in zip(
+            faces, run.analyzer.analyze([face.photo for _, face in faces]), strict=True
+        ):
             box = reference_box(sample)
-            overlaps = metrics.iou(found.boxes, box)[:, 0] if box is not None and len(found) else np.zeros(1)
+            overlaps = (
+                metrics.iou(faces_found.boxes, box)[:, 0] if box is not None and len(faces_found) else np.zeros(1)
+            )
             best = int(overlaps.argmax())
-            judgements.append(judge(face, found.visibility[best] if overlaps[best] >= FOUND_IOU else None))
+            judgements.append(judge(face, faces_found.visibility[best] if overlaps[best] >= FOUND_IOU else None))
     return score(judgements)
 
 
@@ -118,11 +126,17 @@ def score(judgements: Sequence[Judgement]) -> Result:
 def _shares(judgements: Sequence[Judgement]) -> tuple[float, float, float, int, int]:
     """Return the shares in per cent: right, covered said hidden, seen said visible; landmarks judged; faces missed."""
     missed = sum(not j.found for j in judgements)
-    covered, seen, said = (
+    covered, visible, predicted = (
         np.concatenate([np.zeros(0, np.bool_), *(getattr(j, name) for j in judgements)])
-        for name in ("covered", "seen", "said")
+        for name in ("covered", "visible", "predicted")
     )
-    return _percent(said == seen), _percent(~said[covered]), _percent(said[seen]), len(said), missed
+    return (
+        _percent(predicted == visible),
+        _percent(~predicted[covered]),
+        _percent(predicted[visible]),
+        len(predicted),
+        missed,
+    )
 
 
 def _percent(flags: Flags) -> float:

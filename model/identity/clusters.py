@@ -170,7 +170,7 @@ def _join_poor_faces(
     The most similar pair of face and cluster goes first. Only the good faces of a cluster count, so that what joined
     before makes no difference.
     """
-    taken = [set(photos[faces].tolist()) for faces in clusters]
+    photos_of_cluster = [set(photos[faces].tolist()) for faces in clusters]
     centres = np.stack([units[faces].mean(axis=0) for faces in clusters]) if clusters else np.zeros((0, units.shape[1]))
     similarity = units[rows] @ centres.T
     pairs = np.argwhere(similarity >= threshold)
@@ -178,9 +178,9 @@ def _join_poor_faces(
     for row, column in pairs[np.argsort(-similarity[pairs[:, 0], pairs[:, 1]], kind="stable")]:
         face = int(rows[row])
         photo = int(photos[rows[row]])
-        if face in waiting and photo not in taken[column]:
+        if face in waiting and photo not in photos_of_cluster[column]:
             clusters[column].append(face)
-            taken[column].add(photo)
+            photos_of_cluster[column].add(photo)
             del waiting[face]
     return list(waiting)
 

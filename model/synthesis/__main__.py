@@ -164,7 +164,7 @@ def _box(points: Array) -> Array:
 def choose_test(tasks: Sequence[Task], faces: Sequence[Sample], rng: np.random.Generator) -> list[Task]:
     """Return test tasks in random order, few of one person, without faces that look like people in training."""
     training_embeddings = np.stack([s.embedding for s in faces if s.split != "test" and s.embedding is not None])
-    chosen = []
+    test_tasks = []
     people = Counter[str]()
     for i in rng.permutation(len(tasks)):
         sample = tasks[i].sample
@@ -176,8 +176,8 @@ def choose_test(tasks: Sequence[Task], faces: Sequence[Sample], rng: np.random.G
         person = sample.subject or sample.name
         if people[person] < PER_PERSON:
             people[person] += 1
-            chosen.append(tasks[i])
-    return chosen
+            test_tasks.append(tasks[i])
+    return test_tasks
 
 
 def write_labels(folder: Path, made: Sequence[tuple[Task, dict[str, Array]]]) -> None:

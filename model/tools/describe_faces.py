@@ -34,8 +34,8 @@ class Described:
 
     def of(self, *splits: str) -> Described:
         """Return the photos of these splits only."""
-        chosen = [i for i, sample in enumerate(self.samples) if sample.split in splits]
-        return Described([self.samples[i] for i in chosen], self.descriptors[chosen])
+        indices = [i for i, sample in enumerate(self.samples) if sample.split in splits]
+        return Described([self.samples[i] for i in indices], self.descriptors[indices])
 
 
 @torch.inference_mode()

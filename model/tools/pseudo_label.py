@@ -33,8 +33,8 @@ def label(network: AllInOne, faces: AlignedFaces) -> dict[str, Array]:
     tasks = [name for name in LABELS if name in network.config.deep]
     answers: dict[str, list[Tensor]] = {LABELS[name]: [] for name in tasks}
     for start in tqdm(range(0, len(faces.samples), BATCH), "label", unit="batch", mininterval=30.0):
-        chosen = range(start, min(start + BATCH, len(faces.samples)))
-        chips = faces.exact(chosen)["crops"].float().contiguous(memory_format=torch.channels_last)
+        rows = range(start, min(start + BATCH, len(faces.samples)))
+        chips = faces.exact(rows)["crops"].float().contiguous(memory_format=torch.channels_last)
         views = [network(view, tasks) for view in (chips, chips.flip(3))]
         for name in tasks:
             answers[LABELS[name]].append(torch.stack([TASKS[name].read(view[name]) for view in views]).mean(dim=0))

@@ -143,16 +143,16 @@ class RedisConsumer(Consumer):
     def cancelled(self, request_ids: Collection[str]) -> set[str]:
         cutoff = time.monotonic() - RECENT_SECONDS
         with self._lock:
-            held = {name: self._held[name] for name in request_ids if name in self._held}
-        held = {name: row for name, row in held.items() if row.since < cutoff}
-        if not held:
+            held_items = {name: self._held[name] for name in request_ids if name in self._held}
+        held_items = {name: row for name, row in held_items.items() if row.since < cutoff}
+        if not held_items:
             return set()
-        arguments = [argument for request_id, row in held.items() for argument in (request_id, row.reply_to)]
+        arguments = [argument for request_id, row in held_items.items() for argument in (request_id, row.reply_to)]
         try:
             flags = self._answers.run(CANCELLED, self._prefix, arguments)
         except RedisError:
             return set()
-        rows = zip(held.items(), flags, strict=True)
+        rows = zip(held_items.items(), flags, strict=True)
         cancelled = {name for (name, row), flag in rows if self._is_cancelled(row, flag)}
         with self._lock:
             self._cancelled |= cancelled
@@ -162,9 +162,11 @@ class RedisConsumer(Consumer):
     def finish(self, outcomes: Sequence[AnalysisOutcome]) -> None:
         """Answer and forget these requests, waiting for Redis for up to FINISH_SECONDS if it is away."""
         with self._lock:
-            held = [(self._held[outcome.id], outcome) for outcome in outcomes if outcome.id in self._held]
+            held_outcomes = [(self._held[outcome.id], outcome) for outcome in outcomes if outcome.id in self._held]
             cancelled = self._cancelled.intersection(outcome.id for outcome in outcomes)
-        arguments = [argument for row, outcome in held for argument in _answer(row, outcome, outcome.id in cancelled)]
+        arguments = [
+            argument for row, outcome in held_outcomes for argument in _answer(row, outcome, outcome.id in cancelled)
+        ]
         end = time.monotonic() + FINISH_SECONDS
         while arguments:
             try:
@@ -172,7 +174,7 @@ class RedisConsumer(Consumer):
                 break
             except RedisError:
                 if self._closing.wait(0.2) or time.monotonic() > end:
-                    log.error("outcomes are lost: Redis is away", extra={"images": len(held)})
+                    log.error("outcomes are lost: Redis is away", extra={"images": len(held_outcomes)})
                     break
         with self._lock:
             self._cancelled -= cancelled

@@ -76,9 +76,8 @@ def model_card(analyzer: Analyzer, identity: comparison.Identity) -> ModelCard:
 
 def limits(options: Options) -> Limits:
     """Return the model's limits for a caller's options; what the caller left out is the model's own."""
-    chosen = Limits(min_size=options.min_size, max_faces=options.max_faces)
     if options.min_score is None:
-        return chosen
+        return Limits(min_size=options.min_size, max_faces=options.max_faces)
     return Limits(min_score=options.min_score, min_size=options.min_size, max_faces=options.max_faces)
 
 

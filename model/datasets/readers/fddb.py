@@ -35,9 +35,9 @@ def read_photos(root: Path) -> list[Photo]:
         for name in names:
             if name not in marked:
                 raise ValueError(f"data set {SOURCE}: fold {fold} has no ellipses of {name}")
-            found = marked[name]
-            sample = Sample(SOURCE, name, folder / f"{name}.jpg", "test", faces=len(found), group=str(fold))
-            photos.append(Photo(sample, ellipse_boxes(found), np.zeros(len(found), bool), found, fold))
+            ellipses = marked[name]
+            sample = Sample(SOURCE, name, folder / f"{name}.jpg", "test", faces=len(ellipses), group=str(fold))
+            photos.append(Photo(sample, ellipse_boxes(ellipses), np.zeros(len(ellipses), bool), ellipses, fold))
     check((f"{photo.sample.name}.jpg" for photo in photos), folder, SOURCE)
     return photos
 
@@ -49,12 +49,12 @@ def read(root: Path) -> list[Sample]:
 
 def _ellipses(path: Path) -> dict[str, Array]:
     lines = iter(rows(path, SOURCE))
-    found: dict[str, Array] = {}
+    ellipses_of_photo: dict[str, Array] = {}
     try:
         for (name,) in lines:
             (count,) = next(lines)
             faces = [[float(value) for value in next(lines)[:5]] for _ in range(int(count))]
-            found[name] = np.array(faces, np.float64).reshape(-1, 5)
+            ellipses_of_photo[name] = np.array(faces, np.float64).reshape(-1, 5)
     except (ValueError, StopIteration) as error:
         raise ValueError(f"data set {SOURCE}: {path} is no list of ellipses") from error
-    return found
+    return ellipses_of_photo

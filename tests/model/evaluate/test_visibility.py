@@ -32,14 +32,14 @@ def face(kind: str, labels: np.ndarray | None = None) -> visibility.CoveredFace:
 def test_what_the_drawing_hides_is_hidden_and_the_rest_as_it_was_labelled():
     masked = face("mask")
     assert masked.covered[MOUTH].all()
-    assert masked.seen[EYES].all()
-    assert not (masked.covered & masked.seen).any()
+    assert masked.visible[EYES].all()
+    assert not (masked.covered & masked.visible).any()
     assert (masked.photo != PHOTO).any()
     turned_away = np.ones(21, np.float32)
     turned_away[7] = 0
     labelled = face("mask", turned_away)
     assert (labelled.covered == masked.covered).all()  # a label does not change what is drawn
-    assert not labelled.seen[7]
+    assert not labelled.visible[7]
     assert not labelled.covered[7]
     assert labelled.judged[7]
 
@@ -59,7 +59,7 @@ def test_ears_points_outside_and_those_at_the_silhouette_are_not_judged():
 
 def test_perfect_blind_and_absent_answers():
     faces = [face(kind) for kind in covering.KINDS]
-    perfect = visibility.score([visibility.judge(f, f.seen.astype(np.float32)) for f in faces])
+    perfect = visibility.score([visibility.judge(f, f.visible.astype(np.float32)) for f in faces])
     assert (perfect["right"], perfect["covered_said_hidden"], perfect["seen_said_visible"]) == (100, 100, 100)
     blind = visibility.score([visibility.judge(f, np.ones(21, np.float32)) for f in faces])
     assert (blind["covered_said_hidden"], blind["seen_said_visible"]) == (0, 100)
@@ -73,7 +73,7 @@ def test_perfect_blind_and_absent_answers():
 
 def test_each_kind_has_a_row_of_its_own():
     faces = [face(kind) for kind in ("mask", "hand")]
-    [table] = visibility.score([visibility.judge(f, f.seen.astype(np.float32)) for f in faces]).tables
+    [table] = visibility.score([visibility.judge(f, f.visible.astype(np.float32)) for f in faces]).tables
     assert [(row[0], row[1], row[5]) for row in table.rows] == [("mask", 100, 0), ("hand", 100, 0)]
     assert sum(int(row[4]) for row in table.rows) == sum(int(f.judged.sum()) for f in faces)
     assert int(table.rows[0][4]) <= helen.COUNTED.sum()
