@@ -33,7 +33,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class CoveredFace:
-    """A covered photo uint8 [H, W, 3], what lies on its face, and which landmarks [21] are covered, visible and judged."""
+    """A covered photo uint8 [H, W, 3], what lies on its face, and flags [21]: landmarks covered, visible, judged."""
 
     photo: Image
     kind: str
