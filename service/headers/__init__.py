@@ -46,7 +46,7 @@ def read_header(data: bytes, max_bytes: int, max_pixels: int, max_decoded: int |
     name = sniff(data)
     if name is None:
         if sniff_video(data) is not None:
-            raise NotAnImage("a video is not taken here: POST /v1/videos finds the faces in it")
+            raise NotAnImage("a video is not accepted here: POST /v1/videos finds the faces in it")
         raise NotAnImage(f"the file is none of {', '.join(FORMATS)}")
     try:
         header = PARSERS[name](Cursor(data))

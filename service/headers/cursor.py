@@ -37,7 +37,7 @@ class Cursor:
         return taken
 
     def peek(self, count: int) -> bytes:
-        """Return the next `count` bytes without going on."""
+        """Return the next `count` bytes; the position stays."""
         if count < 0 or self.at + count > self.end:
             raise HeaderDamaged("the file ends too early")
         return self.data[self.at : self.at + count]

@@ -18,7 +18,7 @@ PROBLEMS = {
     400: "the body is not what its Content-Type says",
     408: "the body did not arrive in time",
     413: "too many bytes, pixels or images",
-    415: "not an image, or a Content-Type that is not taken",
+    415: "not an image, or a Content-Type that is not accepted",
     422: "a bad option, no image, or one that cannot be decoded",
     429: "too much work is waiting; Retry-After says when to come again",
     500: "the service failed",

@@ -104,7 +104,7 @@ async def read_upload(
     content_type = request.headers.get("content-type", "application/octet-stream")
     kind = content_type.split(";")[0].strip().lower()
     if request.headers.get("content-encoding", "identity") != "identity":
-        raise UnsupportedContentType("a body with a Content-Encoding is not taken")
+        raise UnsupportedContentType("a body with a Content-Encoding is not accepted")
     if kind == "multipart/form-data":
         form = await read_form(content_type, request.stream(), settings.max_images)
         upload = Upload(form.files, len(form.files) > 1, dict(form.fields))

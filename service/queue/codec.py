@@ -83,7 +83,7 @@ def unpack_head(fields: Mapping[bytes, bytes]) -> RequestHead:
     try:
         return _head_decoder.decode(fields[b"h"])
     except (KeyError, MsgspecError) as error:
-        raise ValueError("an entry of the queue is no request") from error
+        raise ValueError("an entry of the queue is not a valid request") from error
 
 
 def unpack_request(
@@ -100,7 +100,7 @@ def unpack_request(
         request_id = str(fields[b"id"], "ascii")
         milliseconds = int(fields[b"t"])
     except (KeyError, ValueError) as error:
-        raise ValueError("an entry of the queue is no request") from error
+        raise ValueError("an entry of the queue is not a valid request") from error
     if head.encrypted:
         image = _decrypted(image, cipher, PHOTO, fields[b"id"], fields[b"h"])
     elif required:
@@ -141,7 +141,7 @@ def unpack_outcome(data: bytes, cipher: QueueCipher | None, required: bool = Fal
             plain: AnalysisOutcome = _plain_outcome_decoder.decode(packed)
             return plain
     except MsgspecError as error:
-        raise ValueError("an answer from the queue is no outcome") from error
+        raise ValueError("an answer from the queue is not a valid outcome") from error
     if required and not (isinstance(outcome, AnalysisFailure) and outcome.code in PLAIN_FAILURES):
         raise VaultLocked("an answer came unencrypted, and this process has a queue key")
     unencrypted: AnalysisOutcome = outcome

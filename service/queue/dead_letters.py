@@ -75,7 +75,7 @@ class DeadLetters:
             image = letter.fields[b"i"]
             request = codec.unpack_request(letter.fields, image, 0, 1, self._cipher, self._required)
         except (ValueError, KeyError) as error:
-            raise InvalidRequest("this dead letter is no request") from error
+            raise InvalidRequest("this dead letter is not a valid request") from error
         if not request.header.pixels:  # a job's photo: perhaps a process was lost while it read the header
             limits = (len(request.image), sys.maxsize)
             request = replace(request, header=read_header(request.image, *limits))

@@ -44,7 +44,7 @@ def age_of(label: str) -> float:
 def read(root: Path) -> list[Sample]:
     """Return samples with age, gender ('u' and none: NaN), age label as group; names start with the fold's number.
 
-    Raises FileNotFoundError naming what is missing, ValueError for a line or an age that is none.
+    Raises FileNotFoundError naming what is missing, ValueError for a malformed line or age.
     """
     folder = first_of((root / "aligned", root / "faces"), SOURCE)
     prefix = "landmark_aligned_face" if folder.name == "aligned" else "coarse_tilt_aligned_face"

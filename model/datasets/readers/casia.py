@@ -25,7 +25,7 @@ HELD_OUT = 0.005
 def read(root: Path) -> list[Sample]:
     """Return samples with subject and, where genders.txt has it, gender.
 
-    Raises FileNotFoundError naming what is missing, ValueError for a folder's name or a gender that is none.
+    Raises FileNotFoundError naming what is missing, ValueError for a malformed folder name or gender.
     """
     folder = needed(root / "CASIA-WebFace", SOURCE)
     overlap = {row[0] for row in rows(root / "overlap.txt", SOURCE)} if (root / "overlap.txt").is_file() else set()

@@ -25,7 +25,7 @@ FOLDS = tuple(range(1, 11))
 def read_photos(root: Path) -> list[Photo]:
     """Return all photos, fold after fold, with their ellipses and the ellipses' bounding boxes.
 
-    Raises FileNotFoundError naming what is missing, ValueError for a list of ellipses that is none.
+    Raises FileNotFoundError naming what is missing, ValueError for a malformed list of ellipses.
     """
     folder = needed(root / "originalPics", SOURCE)
     photos = []

@@ -20,7 +20,7 @@ _PARTS: tuple[tuple[Split, str], ...] = (("train", "Train"), ("test", "Validatio
 def read(root: Path) -> list[Sample]:
     """Return samples with age and age_sigma; the validation set, which the paper scores, is 'test' here.
 
-    Raises FileNotFoundError naming what is missing, ValueError for a line that is none.
+    Raises FileNotFoundError naming what is missing, ValueError for a malformed line.
     """
     samples = []
     for split, part in _PARTS:

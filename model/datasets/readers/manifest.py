@@ -39,7 +39,7 @@ COLUMNS = frozenset(("photo", "split", *_FACE, *_LABELS, *_ANGLES))
 def read(root: Path) -> list[Sample]:
     """Return samples in the file's order; names are the photo's path and, from a photo's second face on, '#number'.
 
-    Raises FileNotFoundError naming a missing file, ValueError naming the line of a value that is none.
+    Raises FileNotFoundError naming a missing file, ValueError naming the line of an invalid value.
     """
     path = needed(root / "manifest.csv", SOURCE)
     with path.open(newline="", encoding="utf-8-sig") as file:

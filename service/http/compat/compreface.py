@@ -156,7 +156,7 @@ async def read_json(request: Request, kind: type[Body]) -> Body:
     try:
         return msgspec.json.decode(await request.body(), type=kind)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"the body is not as it should be: {error}") from error
+        raise InvalidRequest(f"the body is not valid: {error}") from error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidJson from error
 

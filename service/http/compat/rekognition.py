@@ -174,7 +174,7 @@ async def read_request(request: Request, kind: type[Message]) -> Message:
     try:
         message = await run_in_threadpool(msgspec.json.decode, body, type=kind)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"the request is not as it should be: {error}") from error
+        raise InvalidRequest(f"the request is not valid: {error}") from error
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidJson from error
     if isinstance(message, OfCollection):
