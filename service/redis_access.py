@@ -18,7 +18,7 @@ from redis.retry import Retry
 from service.errors import ServiceError
 
 CONNECT_SECONDS = 2.0
-"""Longest wait for a connection: whoever asks a Redis that is away learns it soon."""
+"""Longest wait for a connection, so that an unreachable Redis is noticed soon."""
 READ_BYTES = 1 << 18
 """Bytes read from a socket at once: a photo arrives in few reads."""
 INCLUDE = "-- include "
@@ -27,8 +27,8 @@ USERS = {
     "api": "~face:* resetchannels +@all -@admin -@dangerous",
     "worker": "~face:queue:* resetchannels +@all -@admin -@dangerous",
 }
-"""Users of Redis and their rules, in its own words: `default` for operators, `api` for API processes, searchers and
-commands, and `worker`, who reaches the queue's keys and neither jobs nor the gallery."""
+"""Users of Redis and their rules, in the syntax of ACL SETUSER: `default` for operators, `api` for API processes, searchers and
+commands, and `worker`, which reaches the queue's keys and neither jobs nor the gallery."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ HELD = 4
 FIRST_STEP = 0.04
 """Seconds between two frames that are held at first; doubled whenever too many are held."""
 CONTAINERS = {"MP4": "mov", "WEBM": "matroska"}
-"""FFmpeg's name of a format; it guesses no other one, some of which read further files."""
+"""FFmpeg's name of a format. FFmpeg may not guess the format: some formats read further files."""
 PICTURES = ("GIF", "WEBP")
 
 

@@ -35,7 +35,7 @@ def show_examples(parser: argparse.ArgumentParser, *examples: str) -> None:
 
 
 def add_actions(parser: argparse.ArgumentParser) -> Actions:
-    """Return the actions of a command, of which its user must give one."""
+    """Return the subparsers for a command's actions; its user must name one of them."""
     return parser.add_subparsers(required=True, metavar="ACTION", title="actions")
 
 

@@ -1,4 +1,4 @@
-"""What a server says when it starts: where to open it, and that nobody can use it before there is a key."""
+"""What a server says when it starts: where to open it, and that it cannot be used before there is an API key."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class NotABackup(ValueError):
 def back_up(database: Path, target: Path, progress: Callable[[int, int], object] = lambda _, __: None) -> int:
     """Copy a gallery that may be in use to a new file, readable by its owner only; return its bytes.
 
-    The copy is the gallery at one moment. `progress` is told the pages copied and the pages in all. Raises
+    The copy is the gallery at one moment. `progress` is called with the pages copied and all pages. Raises
     FileExistsError, StorageUnavailable when there is no gallery, StorageFull.
     """
     if not database.exists():

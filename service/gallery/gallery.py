@@ -62,7 +62,7 @@ class Gallery:
         self._store = store
 
     def close(self) -> None:
-        """Close the store's files and connections; the gallery is of no use afterwards."""
+        """Close the store's files and connections; the gallery cannot be used afterwards."""
         self._store.close()
 
     # -- collections --------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class ClockWatch:
-    """Compares the store's clock with a monotonic one, which nobody can set."""
+    """Compares the store's clock with a monotonic one, which cannot be set."""
 
     def __init__(self, now: Callable[[], float], monotonic: Callable[[], float] = time.monotonic) -> None:
         self._now = now
@@ -38,7 +38,7 @@ async def run_maintenance(
 ) -> None:
     """Maintain the gallery every `seconds` until cancelled; failures are logged, and it is tried again.
 
-    `on_expiry` is told, in a thread, of every subject that was deleted because it had expired.
+    `on_expiry` is called in a thread, once for every subject that was deleted because it had expired.
     """
     watch: ClockWatch | None = None
     while True:
@@ -55,9 +55,9 @@ async def run_maintenance(
 
 
 def maintain(resources: Resources, metrics: Metrics, watch: ClockWatch, on_expiry: Callable[[Expiry], object]) -> None:
-    """Delete what has expired, look for damaged collections and count who is there, once.
+    """Delete what has expired, look for damaged collections and count the subjects, once.
 
-    After a jump of the clock nobody is deleted.
+    No subject is deleted after a jump of the clock.
     """
     gallery = resources.gallery
     jump = watch.jump()

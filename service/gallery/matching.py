@@ -27,8 +27,8 @@ def match(subject: Subject, template: Vector, probe: Vector) -> Match:
 
 
 def distinct_media(media: Sequence[Medium]) -> int:
-    """Return how many media are pooled in a template; copies of one photo count once, or they would raise the
-    threshold of whoever sent one photo often.
+    """Return how many media are pooled in a template. Copies of one photo count once: the threshold rises with the
+    number of media, and copies must not raise it.
     """
     vectors = [medium.vectors.mean(0) for medium in media if medium.used]
     if not vectors:

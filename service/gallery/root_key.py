@@ -14,7 +14,7 @@ from service.gallery.stores.store import CollectionRow, Store
 ROOT_KEY = "vault/root"
 """The record that holds the wrapped key."""
 _LABEL = b"vault/root with a catalog"
-"""What the key is wrapped under: it says that there must be a catalog, so that nobody can leave it out."""
+"""Associated data of the wrapped key. It says that there must be a catalog, so that a removed catalog is noticed."""
 _LABEL_WITHOUT_CATALOG = b"vault/root"
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class RootKey:
     """The root key of a store, made when the store is empty. Raises VaultLocked when the vault cannot unwrap it.
 
     A store may lose its data under a running process (a Redis without persistence) and then get another root key from
-    another process: whoever finds nothing under this one calls reload() and looks again.
+    another process: a caller that finds nothing under this key calls reload() and looks again.
     """
 
     def __init__(self, store: Store, vault: Vault) -> None:

@@ -105,7 +105,7 @@ def import_(
 ) -> Collection:
     """Add the collection of an exported file, under its own or another name; all of it or nothing.
 
-    The file is read in order and never held as a whole. `progress` is told the number of subjects so far. The model is
+    The file is read in order and never held as a whole. `progress` is called with the subjects so far. The model is
     the one that the collection was exported with. Raises InvalidExport, CollectionExists, InvalidName.
     """
     reader = FrameReader(file, passphrase)

@@ -114,7 +114,7 @@ def _read_scan(cursor: Cursor, body: int, info: _JpegInfo) -> bool:
 
 
 def scan_end(data: bytes, start: int, scans: int) -> int:
-    """Return where the compressed data of the last of so many scans end, the first of which begin at `start`."""
+    """Return where the compressed data of the last of `scans` scans end; the data of the first begin at `start`."""
     at = start
     while True:
         marker = MARKER_IN_SCAN.search(data, at)

@@ -83,7 +83,7 @@ class RequestContext:
 
 
 class LastHandler:
-    """Turns errors raised outside of routes into problem documents, and what nobody foresaw into a plain 500."""
+    """Turns errors raised outside of routes into problem documents, and unexpected errors into a plain 500."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app

@@ -8,7 +8,7 @@ from service.http.uploads import OpenApi
 
 PROBLEM = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 NAME = {"pattern": r"^[^/\x00-\x1f\x7f]+$", "minLength": 1, "maxLength": MAX_NAME}
-"""A name has 1 to 256 bytes of UTF-8, of which no schema language can speak, and is neither `.` nor `..`."""
+"""A name has 1 to 256 bytes of UTF-8, a limit that JSON Schema cannot express, and is neither `.` nor `..`."""
 PARAMETERS = {
     "collection": (NAME, "staff"),
     "subject": (NAME, "ada"),

@@ -27,7 +27,7 @@ PROBLEMS = {
 }
 REFERENCE = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 Responses = dict[int | str, dict[str, Any]]
-"""What FastAPI is told of the answers of a route, by status."""
+"""The answers of a route in its OpenAPI description, by status."""
 PROBLEM_RESPONSES: Responses = {
     status: {"description": text, "content": REFERENCE} for status, text in PROBLEMS.items()
 }

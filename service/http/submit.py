@@ -34,7 +34,7 @@ async def analyze_photos(
 ) -> list[AnalysisResult | ServiceError]:
     """Return what became of each photo, analyzed by the model of this digest, or by any.
 
-    Raises QueueFull, NotReady, and ClientDisconnect when nobody waits any more.
+    Raises QueueFull, NotReady, and ClientDisconnect when the client has left.
     """
     settings: Settings = request.app.state.settings
     headers = await _read_headers(photos, settings)

@@ -72,7 +72,7 @@ class Webhooks:
         return False
 
     async def _post(self, url: str, body: str, message_id: str) -> int:
-        """Make one attempt and return the status of its answer, whose body nobody needs."""
+        """Make one attempt and return the status of the answer; its body is not read."""
         assert self._signer is not None, "check() refuses every URL while no host is listed"
         now = datetime.now(UTC)
         headers = {

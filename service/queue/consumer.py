@@ -41,7 +41,7 @@ MAX_ENTRIES = 16
 FINISH_SECONDS = 60.0
 """Time for which outcomes wait for Redis to come back."""
 RECENT_SECONDS = 0.05
-"""Age below which nobody asks whether a request was cancelled: an idle worker answers sooner."""
+"""Age below which requests are not checked for cancellation: an idle worker answers sooner."""
 MISSING_SECONDS = 3.0
 """Time without a stream of replies after which an API process is taken for lost."""
 NO_STREAM = 2
@@ -182,7 +182,7 @@ class RedisConsumer(Consumer):
                 self._held.pop(outcome.id, None)
 
     def _is_cancelled(self, row: Held, flag: int) -> bool:
-        """Return whether nobody waits: cancelled, or without a reply stream for longer than a clock's jump explains."""
+        """Return whether the caller is gone: cancelled, or without a reply stream for longer than a clock's jump explains."""
         if flag != NO_STREAM:
             self._missing_since.pop(row.reply_to, None)
             return bool(flag)
@@ -220,7 +220,7 @@ class RedisConsumer(Consumer):
         return self._hold_all(entries, more)
 
     def _hold_all(self, entries: Sequence[tuple[bytes, Sequence[bytes]]], attempt: int) -> list[AnalysisRequest]:
-        """Hold these entries and return them as requests, except those that are none or are held already."""
+        """Hold these entries and return them as requests, except malformed ones and those held already."""
         rows = [dict(zip(flat[::2], flat[1::2], strict=True)) for _, flat in entries]
         names = [self._prefix.encode() + b"image:" + fields.get(b"id", b"") for fields in rows]
         (seconds, micros), photos = self._claims.ask(("TIME",), ("MGET", *names))

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class WorkerDirectory:
-    """The live workers, looked up in Redis at most every LOOK_SECONDS by whoever asks. Its methods raise Redis' errors.
+    """The live workers, looked up in Redis at most every LOOK_SECONDS. Its methods raise Redis' errors.
 
     `model` is the digest that must answer; None: the one that most workers have.
     """

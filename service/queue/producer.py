@@ -35,11 +35,11 @@ WAITING = script("waiting")
 CONNECTIONS = 32
 BEAT_SECONDS = LOOK_SECONDS / 2
 REPLIES_SECONDS = 10.0
-"""Time after the last sign of life until nobody waits for this process's requests."""
+"""Time after the last sign of life until this process's requests count as abandoned."""
 LOOP_TURNS = 2
 """Turns of the loop in which those whose outcomes came send them on before more outcomes are read."""
 SWEEP_BEATS = 10
-"""Heartbeats between two looks for requests that nobody will ever claim."""
+"""Heartbeats between two looks for requests that no worker will ever claim."""
 GRACE_SECONDS = 60.0
 """Time beyond the deadline for which flags and late requests are kept: a worker may be about to see them."""
 DEAD_LETTER_SECONDS = 7 * 86400
@@ -223,7 +223,7 @@ class RedisProducer(Producer):
             future.set_result(outcome)
 
     async def _beat_forever(self) -> None:
-        """Keep the reply stream and look at the workers until closed; now and then forget what nobody will claim."""
+        """Keep the reply stream and look at the workers until closed; now and then forget what no worker will claim."""
         beats = 0
         while not self._closing:
             await asyncio.sleep(BEAT_SECONDS)

@@ -60,7 +60,7 @@ class ClusterResponse(BaseModel):
 
 
 class SingleFace(FaceReference):
-    """A face that is like no other, so that nobody else shows its person."""
+    """A face that resembles no other: it is the only one of its person."""
 
     subject: str | None = Field(None, description="who of the collection it is; null: nobody, or no collection asked")
 

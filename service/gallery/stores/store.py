@@ -171,4 +171,4 @@ class Store(Protocol):
         """Remove the bytes of what was deleted from the store's files."""
 
     def close(self) -> None:
-        """Close the store's files and connections, once nobody uses it any more."""
+        """Close the store's files and connections, when it is no longer used."""
