@@ -27,8 +27,11 @@ USERS = {
     "api": "~face:* resetchannels +@all -@admin -@dangerous",
     "worker": "~face:queue:* resetchannels +@all -@admin -@dangerous",
 }
-"""Users of Redis and their rules, in the syntax of ACL SETUSER: `default` for operators, `api` for API processes, searchers and
-commands, and `worker`, which reaches the queue's keys and neither jobs nor the gallery."""
+"""Users of Redis and their rules, in the syntax of ACL SETUSER.
+
+`default` is for operators, `api` for API processes, searchers and commands; `worker` reaches the queue's keys and
+neither jobs nor the gallery.
+"""
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,9 @@ def match(subject: Subject, template: Vector, probe: Vector) -> Match:
 
 
 def distinct_media(media: Sequence[Medium]) -> int:
-    """Return how many media are pooled in a template. Copies of one photo count once: the threshold rises with the
-    number of media, and copies must not raise it.
+    """Return how many media are pooled in a template, copies of one photo counted once.
+
+    The threshold rises with the number of media, and copies must not raise it.
     """
     vectors = [medium.vectors.mean(0) for medium in media if medium.used]
     if not vectors:

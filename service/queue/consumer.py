@@ -182,7 +182,7 @@ class RedisConsumer(Consumer):
                 self._held.pop(outcome.id, None)
 
     def _is_cancelled(self, row: Held, flag: int) -> bool:
-        """Return whether the caller is gone: cancelled, or without a reply stream for longer than a clock's jump explains."""
+        """Return whether it was cancelled, or its API process has had no reply stream longer than a clock's jump."""
         if flag != NO_STREAM:
             self._missing_since.pop(row.reply_to, None)
             return bool(flag)
