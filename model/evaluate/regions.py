@@ -81,8 +81,8 @@ def of_boxes(analyzer: Analyzer, photo: Image, proposals: Array, boxes: Array) -
     points, pose = _first_stage(analyzer, photo, proposals[used_proposals])
     second = _second_stage(analyzer, photo, points)
     results: list[Answer | None] = []
-    for mine in overlap[used_proposals].T:
-        own_proposals = np.flatnonzero(mine)
+    for overlaps in overlap[used_proposals].T:
+        own_proposals = np.flatnonzero(overlaps)
         if not len(own_proposals):
             results.append(None)
             continue

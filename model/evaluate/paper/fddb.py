@@ -60,8 +60,8 @@ def evaluate(run: Run) -> Result:
     photos = run.some(fddb.read_photos(run.root("fddb")))
     detections: list[Detections] = []
     for fold in sorted({photo.fold for photo in photos}):
-        mine = [photo.sample for photo in photos if photo.fold == fold]
-        analyzed = run_of_fold(run, fold).analyze(mine, f"fddb: fold {fold}", min_score=LOW_SCORE)
+        fold_samples = [photo.sample for photo in photos if photo.fold == fold]
+        analyzed = run_of_fold(run, fold).analyze(fold_samples, f"fddb: fold {fold}", min_score=LOW_SCORE)
         detections += [Detections(a.faces.boxes, a.faces.scores, a.faces.pose[:, 0]) for a in analyzed]
     return score(detections, sorted(photos, key=lambda photo: photo.fold))
 

@@ -127,12 +127,12 @@ def rates(
     probes, gallery = ([pool(t, descriptors, project_many or project) for t in p] for p in (many.probes, many.gallery))
     matrix = np.array([[_score(p, g) for g in gallery] for p in probes])
     people = {s: k for k, s in enumerate(sorted({t.subject for t in (*many.probes, *many.gallery)}))}
-    mine, theirs = (np.array([people[t.subject] for t in part]) for part in (many.probes, many.gallery))
+    probe_people, gallery_people = (np.array([people[t.subject] for t in part]) for part in (many.probes, many.gallery))
     return np.concatenate(
         [
             metrics.tar_at_far(scores, genuine, FAR),
-            tpir_at_fpir(matrix, mine, theirs, FPIR),
-            rank_rates(matrix, mine, theirs, RANKS),
+            tpir_at_fpir(matrix, probe_people, gallery_people, FPIR),
+            rank_rates(matrix, probe_people, gallery_people, RANKS),
         ]
     )
 

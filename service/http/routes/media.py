@@ -94,8 +94,8 @@ def medium_id(photo: bytes, choice: str | int) -> str:
 def _media(photos: Sequence[bytes], outcomes: Sequence[Probe | ServiceError], options: EnrolOptions) -> list[NewMedium]:
     """Return a medium for each good photo, or one of all photos.
 
-    A photo goes along only where it tells all of its medium. Raises the first error when no photo is good, or not
-    every photo of one medium.
+    A photo is kept only if it is its medium's only photo. Raises the first error when no photo is good, or not every
+    photo of one medium.
     """
     good = [(photo, o) for photo, o in zip(photos, outcomes, strict=True) if isinstance(o, Probe)]
     errors = [outcome for outcome in outcomes if isinstance(outcome, ServiceError)]
