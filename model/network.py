@@ -290,8 +290,8 @@ class AllInOne(nn.Module):
         """Maps of all stages → the shared heads' outputs of those of the tasks that they read; {} without them."""
         if self.shared_heads is None or self.identity is None:
             return {}
-        seen = shared_heads.features(maps[5], self.identity(maps[6])["descriptor"])
-        second: dict[str, Tensor] = self.shared_heads(seen, wanted)
+        descriptor = self.identity(maps[6])["descriptor"]
+        second: dict[str, Tensor] = self.shared_heads(maps[4], maps[5], descriptor, wanted)
         return second
 
     def _read_twice(self, outputs: dict[str, Tensor], maps: Sequence[Tensor]) -> dict[str, Tensor]:

@@ -55,8 +55,11 @@ class AlignedFaces:
         self._chances = age_chances(self.samples, balance_age) if balance_age else None
 
     def batch(self, count: int, rng: np.random.Generator) -> Batch:
-        """Return `count` random faces as a batch, mirrored half the time, jittered and degraded."""
-        indices = rng.choice(len(self.samples), count, p=self._chances)
+        """`count` random faces, mirrored half the time, jittered and degraded."""
+        return self.changed(rng.choice(len(self.samples), count, p=self._chances).tolist(), rng)
+
+    def changed(self, indices: Sequence[int], rng: np.random.Generator) -> Batch:
+        """The named samples' chips, mirrored half the time, jittered and degraded: what training sees."""
         crops = []
         for i in indices:
             matrix = np.vstack([self.matrices[i], (0, 0, 1)])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import cos, pi
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from model.datasets.prefetch import prefetch
 WARMUP = 200
 """Steps in which the learning rate rises to its highest."""
 SAVE_SECONDS = 300.0
+
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,10 @@ def begin(arguments: argparse.Namespace) -> FitConfig:
 
 
 def fit(
-    network: nn.Module,
+    network: Network,
     part: str,
     draw: Loader,
-    losses: Callable[[nn.Module, Batch], Mapping[str, Tensor]],
+    losses: Callable[[Network, Batch], Mapping[str, Tensor]],
     out: Path,
     config: FitConfig,
 ) -> None:

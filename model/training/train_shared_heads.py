@@ -1,23 +1,24 @@
-"""Train the second readings of age, gender and pose: python -m model.training.train_shared_heads WEIGHTS --out RUN.
+"""Train the second readings of age, gender, smile, pose: python -m model.training.train_shared_heads WEIGHTS --out RUN.
 
-Nothing of the network of WEIGHTS learns, so each training face goes through it once, as its chip is, and the heads
-learn from what is kept of that in RUN/features.pt: minutes instead of hours (model/shared_heads.py).
+Nothing of the network of WEIGHTS learns, so what it makes of the training faces is kept in RUN, and the heads learn
+from that: minutes instead of hours (model/shared_heads.py). Each face goes through the network as it is and VIEWS times
+changed at random, since a head on whole maps soon knows by heart what it always sees alike. RUN takes some 5 GB.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from model import checkpoint, shared_heads, tasks
-from model.datasets import Sample, mixture
+from model.datasets import Array, Sample, mixture
 from model.datasets.aligned import AlignedFaces
 from model.datasets.loaders import Batch
 from model.datasets.store import Photos, PhotoStore
@@ -27,79 +28,150 @@ from model.tasks import LossConfig
 from model.training.fit import FitConfig, begin, fit, run_arguments
 
 CHUNK = 64
+VIEWS = 3
+"""Changed views that are kept of each face beside the face as it is."""
+MEASURED = 2000
+"""Faces that means and deviations of what the heads read are taken of."""
+LABELS = ("age", "female", "smile")
 LOSSES = LossConfig(age_lambda=1.0, age_sigma=5.0)
 
 
 @dataclass(frozen=True)
-class KeptFeatures:
-    """What the heads read of N faces, [N, width], and their labels: NaN where there is none.
+class Kept:
+    """What the network makes of N faces as they are, then of VIEWS changed views of each, M in all.
 
-    Those are `age` and `female` [N] and `pose` [N, 3], roll, pitch and yaw in degrees, the roll as the chip shows it.
+    `stage6` [M, C, H, W] and `descriptors` [M, 512] are of all of them, `stage5` [S, C, H, W] of those with a label of
+    their smile, in the same order; all are float16. `labels` are of the faces, NaN where there is none: `age`, `female`
+    and `smile` [N], and `pose` [N, 3], roll, pitch and yaw in degrees, the roll as the chip shows it.
     """
 
-    values: Tensor
-    labels: dict[str, Tensor]
+    stage5: Array
+    stage6: Array
+    descriptors: Array
+    labels: dict[str, Array]
 
     def batch(self, count: int, rng: np.random.Generator) -> Batch:
-        """Return `count` random faces."""
-        chosen = torch.from_numpy(rng.integers(len(self.values), size=count))
-        return {"features": self.values[chosen], **{name: values[chosen] for name, values in self.labels.items()}}
+        """Return `count` random faces, half of them as they are, and half as many with a smile.
+
+        The latter are `smiling_stage5` and `smiling`. The pose is NaN of changed views, since a view changes it.
+        """
+        faces = len(self.labels["age"])
+        exact = count // 2
+        rows = np.sort(
+            np.concatenate([rng.integers(faces, size=exact), rng.integers(faces, len(self.stage6), size=count - exact)])
+        )
+        batch = {name: values[rows % faces] for name, values in self.labels.items() if name != "smile"}
+        batch["pose"] = np.where((rows < faces)[:, None], batch["pose"], np.nan)
+        smiles = self.labels["smile"][np.isfinite(self.labels["smile"])]
+        smiling = np.sort(rng.integers(len(self.stage5), size=exact))
+        batch |= {"stage6": self.stage6[rows], "descriptor": self.descriptors[rows]}
+        batch |= {"smiling_stage5": self.stage5[smiling], "smiling": smiles[smiling % len(smiles)]}
+        return {name: torch.from_numpy(values.astype(np.float32)) for name, values in batch.items()}
+
+
+class _Rows:
+    """An array float16 [count, …] in a file, written from its start on."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self.path = path
+        self.count = count
+        self._filled = 0
+        self._values: Array | None = None
+
+    def append(self, values: Tensor) -> None:
+        """Write more rows [K, …]."""
+        rows = values.half().numpy()
+        if self._values is None:
+            shape = (self.count, *rows.shape[1:])
+            self._values = np.lib.format.open_memmap(self.path, "w+", np.float16, shape)
+        self._values[self._filled : self._filled + len(rows)] = rows
+        self._filled += len(rows)
 
 
 @torch.inference_mode()
-def keep_features(network: AllInOne, samples: Sequence[Sample], photos: Photos) -> KeptFeatures:
-    """Look at the chip of each face that has all 21 landmarks once. Raises ValueError when there is none."""
-    faces = AlignedFaces(samples, photos, network.config.input_size, (), frame=network.config.frame)
-    rows = []
-    for start in tqdm(range(0, len(faces.samples), CHUNK), "features", unit="batch", mininterval=30.0):
-        chips = faces.exact(range(start, min(start + CHUNK, len(faces.samples))))["crops"]
-        maps = network.trunk(chips.float().contiguous(memory_format=torch.channels_last), 7)
-        rows.append(shared_heads.features(maps[5], network.branches(maps, ("descriptor",))["descriptor"]))
-    labels = {name: np.array([getattr(s, name) for s in faces.samples], np.float32) for name in ("age", "female")}
+def keep(network: AllInOne, samples: Sequence[Sample], photos: Photos, folder: Path, seed: int = 0) -> Kept:
+    """Return what `folder` holds; where it is not whole, look at each face that has all 21 landmarks first.
+
+    Raises ValueError when there is none.
+    """
+    paths = {name: folder / f"{name}.npy" for name in ("stage5", "stage6", "descriptors")}
+    labels_path = folder / "labels.npz"
+    if not labels_path.is_file():
+        faces = AlignedFaces(samples, photos, network.config.input_size, LABELS, frame=network.config.frame)
+        labels = _labels(faces)
+        views = (1 + VIEWS) * len(faces.samples)
+        smiling = (1 + VIEWS) * int(np.isfinite(labels["smile"]).sum())
+        rows = {name: _Rows(path, smiling if name == "stage5" else views) for name, path in paths.items()}
+        for batch in tqdm(_views(faces, np.random.default_rng(seed)), "views", unit="batch", mininterval=30.0):
+            maps = network.trunk(batch["crops"].float().contiguous(memory_format=torch.channels_last), 7)
+            rows["stage5"].append(maps[4][~batch["smile"].isnan()])
+            rows["stage6"].append(maps[5])
+            rows["descriptors"].append(network.branches(maps, ("descriptor",))["descriptor"])
+        np.savez(labels_path, **labels)  # type: ignore[arg-type]
+    with np.load(labels_path) as labelled:
+        return Kept(**{name: np.load(path, mmap_mode="r") for name, path in paths.items()}, labels=dict(labelled))
+
+
+def _labels(faces: AlignedFaces) -> dict[str, Array]:
+    labels = {name: np.array([getattr(s, name) for s in faces.samples], np.float32) for name in LABELS}
     poses = np.stack([np.full(3, np.nan) if s.pose is None else s.pose for s in faces.samples])
     turns = np.rad2deg(np.arctan2(faces.matrices[:, 1, 0], faces.matrices[:, 0, 0]))
     poses[:, 0] = (poses[:, 0] + turns + 180) % 360 - 180
-    tensors = {name: torch.from_numpy(values) for name, values in (labels | {"pose": poses.astype(np.float32)}).items()}
-    return KeptFeatures(torch.cat(rows), tensors)
+    return labels | {"pose": poses.astype(np.float32)}
 
 
-def new_heads(network: AllInOne, seen: KeptFeatures) -> SharedHeads:
+def _views(faces: AlignedFaces, rng: np.random.Generator) -> Iterator[Batch]:
+    """Yield all faces as they are, then VIEWS times all of them changed."""
+    count = len(faces.samples)
+    chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+    yield from map(faces.exact, chunks)
+    for _ in range(VIEWS):
+        for chunk in chunks:
+            yield faces.changed(chunk, rng)
+
+
+def new_heads(network: AllInOne, kept: Kept) -> SharedHeads:
     """Return untrained heads for a network, which know mean and deviation of what they will read.
 
     Raises ValueError for a network whose age is one number: only chances of ages can be mixed.
     """
     if network.config.ages == 1:
         raise ValueError("second readings need a network that tells the chances of all ages")
-    heads = SharedHeads(seen.values.shape[1], network.config.ages)
-    heads.mean.copy_(seen.values.mean(dim=0))
-    heads.deviation.copy_(seen.values.std(dim=0) + 0.05)
+    stage5, stage6, descriptors = (
+        torch.from_numpy(values[:MEASURED].astype(np.float32))
+        for values in (kept.stage5, kept.stage6, kept.descriptors)
+    )
+    read = shared_heads.features(stage6, descriptors)
+    heads = SharedHeads(read.shape[1], network.config.ages, (stage5.shape[1], stage6.shape[1]))
+    heads.mean.copy_(read.mean(dim=0))
+    heads.deviation.copy_(read.std(dim=0) + 0.05)
+    heads.stage5.standardise(stage5)
+    heads.stage6.standardise(stage6)
     return heads
 
 
-def head_losses(heads: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """Losses of the second readings by task; of the pose smooth L1, in units of POSE_UNIT."""
-    outputs = heads(batch["features"])
+def head_losses(heads: SharedHeads, batch: Batch) -> dict[str, Tensor]:
+    """Losses of the second readings, each head's for itself; of the pose smooth L1, in units of POSE_UNIT."""
+    of_features = heads.read_features(batch["stage6"], batch["descriptor"])
+    of_maps = heads.stage6(batch["stage6"])
     known = ~batch["pose"].isnan().any(dim=1)
-    pose = F.smooth_l1_loss(outputs["pose"][known] / POSE_UNIT, batch["pose"][known] / POSE_UNIT, beta=0.1)
-    readings = {name: outputs[name] for name in ("age", "gender")}
-    return tasks.losses(readings, batch, LOSSES) | {"pose": pose.nan_to_num()}
+    pose = F.smooth_l1_loss(of_features.pop("pose")[known], batch["pose"][known] / POSE_UNIT, beta=0.1)
+    smile = tasks.losses(heads.stage5(batch["smiling_stage5"]), {"smile": batch["smiling"]}, LOSSES)
+    second = {f"{name}_of_maps": loss for name, loss in tasks.losses(of_maps, batch, LOSSES).items()}
+    return tasks.losses(of_features, batch, LOSSES) | second | smile | {"pose": pose.nan_to_num()}
 
 
 def main() -> None:
     """Train the heads that the arguments describe."""
-    parser = run_arguments(__doc__, "shared heads", FitConfig(5000, 256, 1e-3))
+    parser = run_arguments(__doc__, "shared heads", FitConfig(6000, 192, 1e-3))
     parser.add_argument("weights", type=Path, help="checkpoint with the network")
     arguments = parser.parse_args()
     config = begin(arguments)
     network = checkpoint.build_network(checkpoint.load(arguments.weights))
-    path = arguments.out / "features.pt"
-    if not path.is_file():
-        faces, empty = mixture.photos()
-        seen = keep_features(network, [s for s in faces if s.split == "train"], PhotoStore(faces + empty))
-        torch.save(seen.labels | {"values": seen.values}, path)
-    kept = torch.load(path, weights_only=True)
-    seen = KeptFeatures(kept.pop("values"), kept)
-    fit(new_heads(network, seen), shared_heads.PART, seen.batch, head_losses, arguments.out, config)
+    faces, empty = mixture.photos()
+    samples = [sample for sample in faces if sample.split == "train"]
+    kept = keep(network, samples, PhotoStore(faces + empty), arguments.out, arguments.seed)
+    fit(new_heads(network, kept), shared_heads.PART, kept.batch, head_losses, arguments.out, config)
 
 
 if __name__ == "__main__":
