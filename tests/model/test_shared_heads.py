@@ -1,4 +1,4 @@
-"""Second readings of age, gender and pose: how they are mixed in, what they leave alone, what a checkpoint holds."""
+"""Second readings of age, gender, smile and pose: how they are mixed in, what they leave alone, what a file holds."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ def crops() -> torch.Tensor:
 
 @pytest.fixture
 def heads() -> SharedHeads:
-    return SharedHeads(512 + 4 * CONFIG.channels[5], CONFIG.ages).eval()
+    return SharedHeads(512 + 4 * CONFIG.channels[5], CONFIG.ages, CONFIG.channels[4:6]).eval()
 
 
 def test_chances_are_mixed_by_share():
@@ -39,12 +39,12 @@ def test_features_do_not_depend_on_the_descriptors_length():
     assert features(maps, descriptors).shape == (2, 512 + 8 * 4)
 
 
-def test_age_and_gender_are_the_mean_of_both_readings_and_the_rest_stays(crops: torch.Tensor, heads: SharedHeads):
+def test_attributes_are_the_mean_of_both_readings_and_the_rest_stays(crops: torch.Tensor, heads: SharedHeads):
     network = AllInOne(CONFIG).eval()
     with torch.inference_mode():
         alone = network(crops)
         maps = network.trunk(crops, 7)
-        second = heads(features(maps[5], alone["descriptor"]))
+        second = heads(maps[4], maps[5], alone["descriptor"])
         assert network.second_readings(maps, ("pose",)) == {}
         network.shared_heads = heads
         both = network(crops)
@@ -58,6 +58,21 @@ def test_age_and_gender_are_the_mean_of_both_readings_and_the_rest_stays(crops: 
         torch.testing.assert_close(both[name].softmax(1), expected, atol=1e-5, rtol=0)
     assert all(torch.equal(both[name], alone[name]) for name in alone if name not in SHARES)
     torch.testing.assert_close(asked_alone["age"], both["age"], atol=1e-5, rtol=1e-5)
+
+
+def test_age_and_gender_have_two_heads_that_count_alike(heads: SharedHeads):
+    maps = torch.rand(3, CONFIG.channels[4], 14, 14), torch.rand(3, CONFIG.channels[5], 7, 7)
+    descriptors = torch.rand(3, 512)
+    with torch.inference_mode():
+        outputs = heads(*maps, descriptors)
+        of_features, of_maps = heads.read_features(maps[1], descriptors), heads.stage6(maps[1])
+    assert set(of_maps) == {"age", "gender"}
+    for name, of_map in of_maps.items():
+        expected = (of_features[name].softmax(1) + of_map.softmax(1)) / 2
+        torch.testing.assert_close(outputs[name].softmax(1), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(outputs["smile"], heads.stage5(maps[0])["smile"])
+    assert set(heads(*maps, descriptors, ("smile",))) == {"smile"}
+    assert set(heads(*maps, descriptors, ("pose", "age"))) == {"pose", "age"}
 
 
 def test_half_precision_reads_twice_too(crops: torch.Tensor, heads: SharedHeads):

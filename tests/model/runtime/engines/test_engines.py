@@ -73,7 +73,9 @@ def test_every_preset_of_random_weights(preset: str, tmp_path: Path, folder: Pat
     parts = {"network": checkpoint.inference_state(network), "proposals": ProposalNetwork().state_dict()}
     described: tuple[str, ...] = DESCRIBE
     if preset == "mobile":
-        parts[PART] = SharedHeads(512 + CELLS**2 * network.config.channels[5], network.config.ages).state_dict()
+        channels = network.config.channels
+        heads = SharedHeads(512 + CELLS**2 * channels[5], network.config.ages, channels[4:6])
+        parts[PART] = heads.state_dict()
         described = (*DESCRIBE, CHIP_POSE)
     path = tmp_path / "random.safetensors"
     checkpoint.save(path, parts, {"network": checkpoint.network_config(network), "preset": preset})
