@@ -29,7 +29,7 @@ from model.training.fit import FitConfig, begin, fit, run_arguments
 
 CHUNK = 64
 VIEWS = 3
-"""Changed views that are kept of each face beside the face as it is."""
+"""Changed views that are kept of each face with one of LABELS beside the face as it is."""
 MEASURED = 2000
 """Faces that means and deviations of what the heads read are taken of."""
 LABELS = ("age", "female", "smile")
@@ -38,11 +38,12 @@ LOSSES = LossConfig(age_lambda=1.0, age_sigma=5.0)
 
 @dataclass(frozen=True)
 class Kept:
-    """What the network makes of N faces as they are, then of VIEWS changed views of each, M in all.
+    """What the network makes of N faces as they are, then of VIEWS changed views of the first of them, M in all.
 
-    `stage6` [M, C, H, W] and `descriptors` [M, 512] are of all of them, `stage5` [S, C, H, W] of those with a label of
-    their smile, in the same order; all are float16. `labels` are of the faces, NaN where there is none: `age`, `female`
-    and `smile` [N], and `pose` [N, 3], roll, pitch and yaw in degrees, the roll as the chip shows it.
+    Those first are the faces with one of LABELS. `stage6` [M, C, H, W] and `descriptors` [M, 512] are of all M,
+    `stage5` [S, C, H, W] of those with a label of their smile, in the same order; all are float16. `labels` are of the
+    faces, NaN where there is none: LABELS [N], and `pose` [N, 3], roll, pitch and yaw in degrees, the roll as the chip
+    shows it.
     """
 
     stage5: Array
@@ -57,11 +58,12 @@ class Kept:
         """
         faces = len(self.labels["age"])
         exact = count // 2
-        rows = np.sort(
-            np.concatenate([rng.integers(faces, size=exact), rng.integers(faces, len(self.stage6), size=count - exact)])
-        )
-        batch = {name: values[rows % faces] for name, values in self.labels.items() if name != "smile"}
-        batch["pose"] = np.where((rows < faces)[:, None], batch["pose"], np.nan)
+        rows = np.sort(rng.integers(faces, size=exact))
+        rows = np.concatenate([rows, np.sort(rng.integers(faces, len(self.stage6), size=count - exact))])
+        viewed = (len(self.stage6) - faces) // VIEWS
+        shown = np.where(rows < faces, rows, (rows - faces) % viewed)
+        batch = {name: values[shown] for name, values in self.labels.items() if name != "smile"}
+        batch["pose"][exact:] = np.nan
         smiles = self.labels["smile"][np.isfinite(self.labels["smile"])]
         smiling = np.sort(rng.integers(len(self.stage5), size=exact))
         batch |= {"stage6": self.stage6[rows], "descriptor": self.descriptors[rows]}
@@ -97,9 +99,10 @@ def keep(network: AllInOne, samples: Sequence[Sample], photos: Photos, folder: P
     paths = {name: folder / f"{name}.npy" for name in ("stage5", "stage6", "descriptors")}
     labels_path = folder / "labels.npz"
     if not labels_path.is_file():
-        faces = AlignedFaces(samples, photos, network.config.input_size, LABELS, frame=network.config.frame)
+        ordered = sorted(samples, key=lambda sample: not _labelled(sample))
+        faces = AlignedFaces(ordered, photos, network.config.input_size, LABELS, frame=network.config.frame)
         labels = _labels(faces)
-        views = (1 + VIEWS) * len(faces.samples)
+        views = len(faces.samples) + VIEWS * sum(map(_labelled, faces.samples))
         smiling = (1 + VIEWS) * int(np.isfinite(labels["smile"]).sum())
         rows = {name: _Rows(path, smiling if name == "stage5" else views) for name, path in paths.items()}
         for batch in tqdm(_views(faces, np.random.default_rng(seed)), "views", unit="batch", mininterval=30.0):
@@ -121,13 +124,19 @@ def _labels(faces: AlignedFaces) -> dict[str, Array]:
 
 
 def _views(faces: AlignedFaces, rng: np.random.Generator) -> Iterator[Batch]:
-    """Yield all faces as they are, then VIEWS times all of them changed."""
-    count = len(faces.samples)
-    chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
-    yield from map(faces.exact, chunks)
+    """Yield all faces as they are, then VIEWS times those with a label changed; those come first."""
+    yield from map(faces.exact, _chunks(len(faces.samples)))
     for _ in range(VIEWS):
-        for chunk in chunks:
+        for chunk in _chunks(sum(map(_labelled, faces.samples))):
             yield faces.changed(chunk, rng)
+
+
+def _chunks(count: int) -> list[range]:
+    return [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+
+
+def _labelled(sample: Sample) -> bool:
+    return any(np.isfinite(getattr(sample, name)) for name in LABELS)
 
 
 def new_heads(network: AllInOne, kept: Kept) -> SharedHeads:
@@ -168,7 +177,7 @@ def main() -> None:
     arguments = parser.parse_args()
     config = begin(arguments)
     network = checkpoint.build_network(checkpoint.load(arguments.weights))
-    faces, empty = mixture.photos()
+    faces, empty = mixture.photos(arguments.profiles)
     samples = [sample for sample in faces if sample.split == "train"]
     kept = keep(network, samples, PhotoStore(faces + empty), arguments.out, arguments.seed)
     fit(new_heads(network, kept), shared_heads.PART, kept.batch, head_losses, arguments.out, config)

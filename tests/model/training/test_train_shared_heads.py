@@ -33,7 +33,7 @@ class ByName:
 
 @pytest.fixture
 def kept() -> Kept:
-    """Maps whose first channel says the gender, and whose second, of stage 5, says the smile."""
+    """Faces of which all but the last four have views; one channel of stage 6 says gender, one of stage 5 the smile."""
     rng = np.random.default_rng(0)
     female = np.arange(FACES) % 2
     smile = np.where(np.arange(FACES) < 30, np.arange(FACES) // 2 % 2, np.nan).astype(np.float32)
@@ -41,11 +41,11 @@ def kept() -> Kept:
     pose = rng.normal(size=(FACES, 3)).astype(np.float32) * 10
     pose[1::5] = np.nan
     views = 1 + VIEWS
-    stage6 = rng.normal(size=(views * FACES, CONFIG.channels[5], 7, 7)).astype(np.float16)
-    stage6[:, 0] += 3 * np.tile(female, views)[:, None, None]
+    stage6 = rng.normal(size=(FACES + VIEWS * 36, CONFIG.channels[5], 7, 7)).astype(np.float16)
+    stage6[:, 0] += 3 * np.concatenate([female, np.tile(female[:36], VIEWS)])[:, None, None]
     stage5 = rng.normal(size=(views * 30, CONFIG.channels[4], 14, 14)).astype(np.float16)
     stage5[:, 1] += 3 * np.tile(smile[:30], views)[:, None, None].astype(np.float16)
-    descriptors = rng.normal(size=(views * FACES, 512)).astype(np.float16)
+    descriptors = rng.normal(size=(len(stage6), 512)).astype(np.float16)
     labels = {"age": age, "female": female.astype(np.float32), "smile": smile, "pose": pose}
     return Kept(stage5, stage6, descriptors, labels)
 
@@ -62,9 +62,12 @@ def test_the_command_writes_a_part_that_goes_with_its_network(world, tmp_path, m
     heads = SharedHeads.of_weights(checkpoint.load(run / f"{PART}.safetensors").part(PART))
     assert all(float(part.mean.abs().sum()) > 0 for part in (heads, heads.stage5, heads.stage6))
     labels = np.load(run / "labels.npz")
-    assert len(np.load(run / "descriptors.npy")) == len(np.load(run / "stage6.npy")) == (1 + VIEWS) * len(labels["age"])
     smiling = int(np.isfinite(labels["smile"]).sum())
-    assert 0 < smiling < len(labels["age"])
+    labelled = np.any([np.isfinite(labels[name]) for name in ("age", "female", "smile")], axis=0)
+    assert 0 < smiling < labelled.sum() < len(labelled)
+    assert labelled[: labelled.sum()].all(), "faces with a label come first"
+    rows = len(labelled) + VIEWS * labelled.sum()
+    assert len(np.load(run / "descriptors.npy")) == len(np.load(run / "stage6.npy")) == rows
     assert len(np.load(run / "stage5.npy")) == (1 + VIEWS) * smiling
 
 
