@@ -23,10 +23,17 @@ def test_a_chip_s_reading_that_agrees_changes_nothing(roll: float):
 
 def test_differences_count_by_their_share_and_rolls_go_the_short_way_round():
     region = np.array([[178.0, 10.0, -20.0]], np.float32)
-    chip = np.array([[4.0, 20.0, -40.0]], np.float32)
-    expected = np.array([[178 + 4 * SHARE - 360 * (178 + 4 * SHARE > 180), 10 + 10 * SHARE, -20 - 20 * SHARE]])
+    chip = np.array([[4.0, 20.0, -30.0]], np.float32)
+    expected = np.array([[178 + 4 * SHARE - 360 * (178 + 4 * SHARE > 180), 10 + 10 * SHARE, -20 - 10 * SHARE]])
     np.testing.assert_allclose(mean_pose(region, chip, turned(178.0)), expected, atol=0.5)
     np.testing.assert_array_equal(region, [[178.0, 10.0, -20.0]])
+
+
+@pytest.mark.parametrize(("yaw", "share"), [(35.0, SHARE), (-47.5, (SHARE + 1) / 2), (60.0, 1.0), (-90.0, 1.0)])
+def test_of_profiles_the_chip_s_reading_counts_more(yaw: float, share: float):
+    chip = np.array([[0.0, 5.0, yaw]], np.float32)
+    pose = mean_pose(np.array([[0.0, 5.0, 0.0]], np.float32), chip, turned(0.0))
+    np.testing.assert_allclose(pose[0, 2], share * yaw, atol=0.1)
 
 
 def test_no_faces_have_no_pose():
