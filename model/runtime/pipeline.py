@@ -34,6 +34,7 @@ from model.runtime.detections import (
 )
 from model.runtime.engines import open_engine
 from model.runtime.engines.protocol import CHIP_POSE, DESCRIBE, DETECT
+from model.runtime.memory import trim_heap
 from model.runtime.proposals import (
     LIKELY,
     DenseProposer,
@@ -162,6 +163,11 @@ class Analyzer:
             )
             for image, limit, (faces, seen), end in zip(images, each, kept, ends, strict=True)
         ]
+
+    def release_memory(self) -> None:
+        """Give back to the system what only the last photos needed: for a moment without work."""
+        self.engine.release_memory()
+        trim_heap()
 
     def propose(self, image: Image, min_size: float | None = None) -> Proposals:
         """The candidate regions of one image that are looked at in any case, each for itself, best first."""

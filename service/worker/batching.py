@@ -44,11 +44,20 @@ def batches(stream: Iterable[Item | None], max_items: int, max_pixels: int) -> I
         yield batch
 
 
-def arrivals(queue: SimpleQueue[Item | None], linger: float, more_coming: Callable[[], bool]) -> Iterator[Item | None]:
+IDLE_SECONDS = 5.0
+"""Seconds without an item after which on_idle() of arrivals() is called."""
+
+
+def arrivals(
+    queue: SimpleQueue[Item | None],
+    linger: float,
+    more_coming: Callable[[], bool],
+    on_idle: Callable[[], object] = lambda: None,
+) -> Iterator[Item | None]:
     """Yield what the queue holds, and None whenever it is empty; end when None is taken from the queue.
 
     Before a pause it waits for the next item, at most `linger` seconds from the first item after the last pause, and
-    only while `more_coming()`.
+    only while `more_coming()`. In a pause of IDLE_SECONDS `on_idle()` is called once.
     """
     started: float | None = None
     while True:
@@ -58,11 +67,19 @@ def arrivals(queue: SimpleQueue[Item | None], linger: float, more_coming: Callab
         except Empty:
             yield None
             started = None
-            item = queue.get()
+            item = _after_pause(queue, on_idle)
         if item is None:
             return
         started = started or time.monotonic()
         yield item
+
+
+def _after_pause(queue: SimpleQueue[Item | None], on_idle: Callable[[], object]) -> Item | None:
+    try:
+        return queue.get(timeout=IDLE_SECONDS)
+    except Empty:
+        on_idle()
+        return queue.get()
 
 
 class Gate:

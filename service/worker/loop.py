@@ -153,7 +153,8 @@ class Worker:
 
     def _analyze_forever(self) -> None:
         decoded = self._decoder.decoded
-        stream = arrivals(decoded, self._settings.batch_linger, lambda: self._decoder.busy)
+        linger = self._settings.batch_linger
+        stream = arrivals(decoded, linger, lambda: self._decoder.busy, self._analyzer.release_memory)
         with ThreadPoolExecutor(1, "post") as post:
             for batch in batches(stream, self._settings.batch_images, self._settings.batch_pixels):
                 cancelled = self._queue.cancelled([task.request.id for task in batch])

@@ -17,6 +17,7 @@ import numpy as np
 from model.boxes import Array
 from model.openvino_package import openvino
 from model.runtime.engines.protocol import EngineName, Outputs
+from model.runtime.memory import page_out
 from model.runtime.screening import SIZE
 from model.warps import Image
 
@@ -63,11 +64,10 @@ class CropModel:
         return {name: np.concatenate(values) for name, values in parts.items()}
 
     def warm_up(self) -> None:
-        """Run every size of batch once on each of its requests."""
-        for count in self._sizes:
-            crops = np.zeros((count, self._size, self._size, 3), np.uint8)
-            for request in (*self._requests, self._single):
-                request.infer([crops], share_inputs=True)
+        """Run every size of batch that a request can get once on it."""
+        for request, sizes in (*((request, self._sizes) for request in self._requests), (self._single, (1,))):
+            for count in sizes:
+                request.infer([np.zeros((count, self._size, self._size, 3), np.uint8)], share_inputs=True)
 
 
 class OpenVinoEngine:
@@ -78,22 +78,25 @@ class OpenVinoEngine:
     def __init__(self, folder: Path, size: int, dtype: str, threads: int, *, propose: bool) -> None:
         number_format = "float32" if dtype == "auto" else dtype
         self.precision = {"detection": number_format, "identity": number_format}
+        self._weights = list(folder.glob("*.bin"))
         core = openvino.Core()
         compiled = partial(_compiled, core, number_format, threads)
         streams = SIDE_BY_SIDE if (threads or os.cpu_count() or 1) >= SIDE_BY_SIDE else 1
 
         def crop_model(name: str, sizes: Sequence[int], side: int) -> CropModel:
-            path = folder / f"{name}.xml"
+            # Read once for both that are compiled of it, so that they share its weights.
+            network = core.read_model(folder / f"{name}.xml")
             # A compiled model can add names of its own to these.
-            names = [output.any_name for output in core.read_model(path).outputs]
-            return CropModel(partial(compiled, path), names, sizes, side, streams)
+            names = [output.any_name for output in network.outputs]
+            return CropModel(partial(compiled, network), names, sizes, side, streams)
 
         self._detect = crop_model("detect", BATCHES, size)
         self._describe = crop_model("describe", CHIP_BATCHES, size)
         self._screen: CropModel | None = None
         if (folder / "screen.xml").is_file():
             self._screen = crop_model("screen", SCREEN_BATCHES, SIZE)
-        self._propose = compiled(folder / "propose.xml", 1).create_infer_request() if propose else None
+        self._compile_proposer = partial(compiled, core.read_model(folder / "propose.xml"), 1) if propose else None
+        self._propose = self._compile_proposer().create_infer_request() if self._compile_proposer else None
 
     @property
     def screens(self) -> bool:
@@ -133,9 +136,20 @@ class OpenVinoEngine:
             if model is not None:
                 model.warm_up()
 
+    def release_memory(self) -> None:
+        """Let go of two things, some 60 and 45 MB.
+
+        The proposer alone sees pictures of any size and keeps memory for the largest: it is compiled anew. Weights were
+        read from files that stay mapped, though the compiled models keep them once more, laid out for the processor.
+        """
+        page_out(self._weights)
+        if self._compile_proposer:
+            self._propose = None  # before the new one is made, so that both are never there
+            self._propose = self._compile_proposer().create_infer_request()
+
 
 def _compiled(
-    core: openvino.Core, number_format: str, threads: int, path: Path, streams: int
+    core: openvino.Core, number_format: str, threads: int, network: openvino.Model, streams: int
 ) -> openvino.CompiledModel:
     properties: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[number_format],
@@ -146,7 +160,7 @@ def _compiled(
     }
     if threads:
         properties["INFERENCE_NUM_THREADS"] = threads
-    return core.compile_model(path, "CPU", properties)
+    return core.compile_model(network, "CPU", properties)
 
 
 def _batches(crops: Image, sizes: Sequence[int], streams: int) -> Iterator[Image]:

@@ -56,3 +56,6 @@ class Engine(Protocol):
 
     def warm_up(self) -> None:
         """Run every size of batch that there is once."""
+
+    def release_memory(self) -> None:
+        """Give back what only the sizes of the last photos needed; the next photo can take some milliseconds more."""

@@ -83,6 +83,9 @@ class TorchEngine:
             for which in (passes.detect, passes.describe):
                 self.inference.warm_up(which)
 
+    def release_memory(self) -> None:
+        """Do nothing: PyTorch frees what a call needed at its end, and keeps a GPU's memory for the next on purpose."""
+
 
 def send_pixels(network: nn.Module, device: torch.device, batches: Sequence[Image]) -> list[Tensor]:
     """Outputs of batches of pixels uint8 [K, H, W, 3], on the device; CUDA's copies and networks are not waited for."""
