@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.worker import batching
 from service.worker.batching import Gate, arrivals, batches
 from tests.service.serving import until
 
@@ -90,6 +91,19 @@ def test_it_lingers_only_while_more_is_coming_and_not_for_ever() -> None:
     started = time.monotonic()
     assert next(stream) == [Item(0, 1), Item(1, 1)]
     assert 0.35 < time.monotonic() - started < 5
+    thread.join()
+
+
+def test_a_long_pause_is_told_once_and_a_short_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "IDLE_SECONDS", 0.2)
+    calls: list[float] = []
+    queue: Queue = Queue()
+    started = time.monotonic()
+    thread = later(queue, (0, Item(0, 1)), (0.02, Item(1, 1)), (0.7, Item(2, 1)), (0, None))
+    stream = arrivals(queue, 0.0, lambda: False, lambda: calls.append(time.monotonic() - started))
+    assert [item.number for item in stream if item] == [0, 1, 2]
+    assert len(calls) == 1
+    assert 0.2 < calls[0] < 0.7
     thread.join()
 
 

@@ -59,6 +59,17 @@ def test_both_engines_see_the_same_faces(folder: Path):
     assert len(ours.analyze(photos[:1])[0]) == 1
 
 
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_memory_that_is_given_back_changes_no_answer(engine: str, folder: Path):
+    photo = skimage.data.astronaut()
+    analyzer = Analyzer(configured(None, engine, folder))
+    before = analyzer.analyze([photo, photo[:300, :400]])
+    analyzer.release_memory()
+    for first, second in zip(before, analyzer.analyze([photo, photo[:300, :400]]), strict=True):
+        assert_same_faces(first, second)
+    analyzer.release_memory()
+
+
 def test_identity_is_the_same_in_each_precision(folder: Path):
     """The same chips: a template means the same on every machine."""
     config = [configured(None, *pair) for pair in (("openvino", folder, "auto"), ("torch", folder, "float32"))]
