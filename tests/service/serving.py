@@ -35,12 +35,27 @@ class Served:
 
 
 class PromptServer(uvicorn.Server):
-    """Looks every 10 ms whether it is to end: the 100 ms of uvicorn's, for hundreds of servers, are half a minute."""
+    """Looks every 10 ms whether it is to end, and whether it has: uvicorn's 100 ms add up, for hundreds of servers."""
 
     async def main_loop(self) -> None:
         """Run until the server is told to end."""
         while not await self.on_tick(0):
             await asyncio.sleep(0.01)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, wait for the requests that are there, end the application's lifespan."""
+        for listener in (*self.servers, *(sockets or ())):
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        state = self.server_state
+        end = time.monotonic() + (self.config.timeout_graceful_shutdown or 5)
+        while (state.connections or state.tasks) and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+        for task in state.tasks:
+            task.cancel()
+        if not self.force_exit:
+            await self.lifespan.shutdown()
 
 
 @contextmanager

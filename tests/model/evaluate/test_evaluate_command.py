@@ -115,6 +115,7 @@ def words(shared, monkeypatch):
     return ["--data", str(shared / "sets")]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_all(words, tmp_path, capsys):
     file, plots = tmp_path / "out" / "figures.json", tmp_path / "plots"

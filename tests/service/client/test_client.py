@@ -103,6 +103,7 @@ def busy() -> Iterator[tuple[str, type[Busy]]]:
         yield f"http://{host}", handler
 
 
+@pytest.mark.slow
 def test_a_busy_server_is_asked_again_when_it_says(busy: tuple[str, type[Busy]]):
     url, server = busy
     with Client(url) as faces:

@@ -132,6 +132,7 @@ def hostile_json() -> Iterator[tuple[str, bytes]]:
     yield "the same field again", b"{" + b'"image":"aGk=",' * 1_300_000 + b'"image":"aGk="}'
 
 
+@pytest.mark.slow
 def test_no_json_makes_much_of_little() -> None:
     with limited_server(700 * MIB) as (url, pid), httpx.Client(base_url=url, timeout=30) as client:
         json_type = {"Content-Type": "application/json"}

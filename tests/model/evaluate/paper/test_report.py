@@ -112,6 +112,7 @@ def check_pictures(images):
         assert cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR).shape[0] > 100
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_protocol_of_the_paper(whole, sure_checkpoint, tmp_path, monkeypatch, capsys):
     """A network of random weights on drawn faces: no figure means anything, but every one is there."""
