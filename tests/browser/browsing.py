@@ -60,6 +60,10 @@ class Page:
         replaced = [StaleElementReferenceException]  # by a new list while it was looked at
         WebDriverWait(self.driver, seconds, 0.05, replaced).until(lambda _: holds())
 
+    def until_downloaded(self, path: Path) -> None:
+        """Wait until a download has come whole: Chromium first makes an empty file of that name."""
+        self.until(lambda: path.exists() and path.stat().st_size > 0)
+
     def run(self, script: str, *arguments: Any) -> Any:
         """The value of a JavaScript function's body; it may await."""
         wrapped = f"const [...args] = arguments, done = args.pop(); (async () => {{ {script} }})().then(done)"

@@ -220,18 +220,18 @@ def test_what_was_found_can_be_taken_away(page: Page, photos: Path, tmp_path: Pa
     assert json.loads(page.run("return await navigator.clipboard.readText()")) == answer
 
     page.find("#save-json").click()
-    page.until((tmp_path / "astronaut.json").exists)
+    page.until_downloaded(tmp_path / "astronaut.json")
     assert json.loads((tmp_path / "astronaut.json").read_text()) == answer
 
     page.find("#save-csv").click()
-    page.until((tmp_path / "faces.csv").exists)
+    page.until_downloaded(tmp_path / "faces.csv")
     [row] = csv.DictReader((tmp_path / "faces.csv").read_text().splitlines())
     assert (row["file"], row["face"], row["gender"]) == ("astronaut.png", "1", face["gender"])
     numbers = {name: face[name] for name in ("score", "age", "female", "smile")} | face["pose"] | face["box"]
     assert {name: float(row[name]) for name in numbers} == numbers
 
     page.find("#save-photo").click()
-    page.until((tmp_path / "astronaut-faces.jpg").exists)
+    page.until_downloaded(tmp_path / "astronaut-faces.jpg")
     saved = np.asarray(Image.open(tmp_path / "astronaut-faces.jpg"))
     before, box = skimage.data.astronaut(), face["box"]
     middle, top = round(box["x"] + EDGE * box["width"]), round(box["y"])
@@ -247,6 +247,6 @@ def test_names_of_files_cannot_be_formulas(page: Page, photos: Path, tmp_path: P
     page.choose(tmp_path / name)
     page.answer()
     page.find("#save-csv").click()
-    page.until((tmp_path / "faces.csv").exists)
+    page.until_downloaded(tmp_path / "faces.csv")
     [row] = csv.DictReader((tmp_path / "faces.csv").read_text().splitlines())
     assert row["file"] == f"'{name}"
