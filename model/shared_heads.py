@@ -4,8 +4,8 @@ The deep branches have stages of their own, which know the training photos by he
 never saw their labels. The local branch reads the pose of a region, these heads of the chip, where every face lies
 alike. Both readings err in different places, and their mean errs less than either (docs/log.md, 'read twice').
 
-What tells a person from others the last stages know; of a smile they have learnt to know nothing. So it is read from
-the map of stage 5, where mouth and eyes still have their places (docs/log.md, 'a smile is in stage 5').
+The last stages tell people apart and have learnt to disregard whether a person smiles. The smile is therefore read from
+the map of stage 5, in which mouth and eyes still have their places (docs/log.md, 'A smile is in stage 5').
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 
 MAPS = Path("/proc/self/maps")
 PAGE_OUT = 21
-"""Linux' MADV_PAGEOUT: these pages will not be needed soon. A page of a file is read again if it is, none is lost."""
+"""MADV_PAGEOUT of Linux: these pages will not be needed soon. A page that is needed is read from its file again."""
 
 
 def trim_heap() -> None:

@@ -165,7 +165,7 @@ class Analyzer:
         ]
 
     def release_memory(self) -> None:
-        """Give back to the system what only the last photos needed: for a moment without work."""
+        """Give memory that was needed for the last photos alone back to the system; call it when there is no work."""
         self.engine.release_memory()
         trim_heap()
 

@@ -37,7 +37,7 @@ LOSSES = LossConfig(age_lambda=1.0, age_sigma=5.0)
 
 
 @dataclass(frozen=True)
-class Kept:
+class StageOutputs:
     """What the network makes of N faces as they are, then of VIEWS changed views of the first of them, M in all.
 
     Those first are the faces with one of LABELS. `stage6` [M, C, H, W] and `descriptors` [M, 512] are of all M,
@@ -91,10 +91,12 @@ class _Rows:
 
 
 @torch.inference_mode()
-def keep(network: AllInOne, samples: Sequence[Sample], photos: Photos, folder: Path, seed: int = 0) -> Kept:
-    """Return what `folder` holds; where it is not whole, look at each face that has all 21 landmarks first.
+def stage_outputs(
+    network: AllInOne, samples: Sequence[Sample], photos: Photos, folder: Path, seed: int = 0
+) -> StageOutputs:
+    """Return the outputs that `folder` holds; if it holds none, compute them of all samples with 21 landmarks first.
 
-    Raises ValueError when there is none.
+    Raises ValueError when there is no such sample.
     """
     paths = {name: folder / f"{name}.npy" for name in ("stage5", "stage6", "descriptors")}
     labels_path = folder / "labels.npz"
@@ -112,7 +114,9 @@ def keep(network: AllInOne, samples: Sequence[Sample], photos: Photos, folder: P
             rows["descriptors"].append(network.branches(maps, ("descriptor",))["descriptor"])
         np.savez(labels_path, **labels)  # type: ignore[arg-type]
     with np.load(labels_path) as labelled:
-        return Kept(**{name: np.load(path, mmap_mode="r") for name, path in paths.items()}, labels=dict(labelled))
+        return StageOutputs(
+            **{name: np.load(path, mmap_mode="r") for name, path in paths.items()}, labels=dict(labelled)
+        )
 
 
 def _labels(faces: AlignedFaces) -> dict[str, Array]:
@@ -139,7 +143,7 @@ def _labelled(sample: Sample) -> bool:
     return any(np.isfinite(getattr(sample, name)) for name in LABELS)
 
 
-def new_heads(network: AllInOne, kept: Kept) -> SharedHeads:
+def new_heads(network: AllInOne, outputs: StageOutputs) -> SharedHeads:
     """Return untrained heads for a network, which know mean and deviation of what they will read.
 
     Raises ValueError for a network whose age is one number: only chances of ages can be mixed.
@@ -148,7 +152,7 @@ def new_heads(network: AllInOne, kept: Kept) -> SharedHeads:
         raise ValueError("second readings need a network that tells the chances of all ages")
     stage5, stage6, descriptors = (
         torch.from_numpy(values[:MEASURED].astype(np.float32))
-        for values in (kept.stage5, kept.stage6, kept.descriptors)
+        for values in (outputs.stage5, outputs.stage6, outputs.descriptors)
     )
     read = shared_heads.features(stage6, descriptors)
     heads = SharedHeads(read.shape[1], network.config.ages, (stage5.shape[1], stage6.shape[1]))
@@ -179,8 +183,8 @@ def main() -> None:
     network = checkpoint.build_network(checkpoint.load(arguments.weights))
     faces, empty = mixture.photos(arguments.profiles)
     samples = [sample for sample in faces if sample.split == "train"]
-    kept = keep(network, samples, PhotoStore(faces + empty), arguments.out, arguments.seed)
-    fit(new_heads(network, kept), shared_heads.PART, kept.batch, head_losses, arguments.out, config)
+    outputs = stage_outputs(network, samples, PhotoStore(faces + empty), arguments.out, arguments.seed)
+    fit(new_heads(network, outputs), shared_heads.PART, outputs.batch, head_losses, arguments.out, config)
 
 
 if __name__ == "__main__":

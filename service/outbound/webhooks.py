@@ -24,9 +24,9 @@ from service.outbound.client import FAILURES, OutboundClient
 from service.outbound.hosts import Refused
 
 ATTEMPTS = 5
-"""Deliveries tried."""
+"""Most attempts to deliver one event."""
 FIRST_PAUSE = 1.0
-"""Seconds before the second attempt; before each later one twice as many as before the one that it follows."""
+"""Seconds between the first attempt and the second; each later pause is twice as long as the one before."""
 SECONDS = 10.0
 """For one attempt, from the look-up of the host to the status of its answer."""
 SECRET_PREFIX = "whsec_"  # noqa: S105 - it marks secrets, it is none

@@ -33,6 +33,13 @@ def is_suspicious(header: ImageHeader) -> bool:
     return header.format in ISOLATED or header.scans > MANY_SCANS
 
 
+class _NotSent(Exception):
+    """The child died before it had the whole file, so that the file need not be to blame.
+
+    poll() says of a process that was killed, but whose threads have not all ended, that it runs.
+    """
+
+
 class IsolatedDecoder:
     """One child process, started when first needed and again after it was killed. Threads use it in turn."""
 
@@ -58,27 +65,39 @@ class IsolatedDecoder:
         return self._run(data, Task(header, limits), deadline, _read_frames)
 
     def _run(self, data: bytes, task: Task, deadline: float, read: Callable[[BinaryIO, int, int], Answer]) -> Answer:
-        header = task.header
         with self._lock:
-            if self._interrupted:
-                raise NotReady("the worker ends")
-            child = self._running()
-            if self._interrupted:  # while the child was being started, which interrupt() did not see
-                self._end()
-                raise NotReady("the worker ends")
-            timer = threading.Timer(max(0.0, deadline - time.monotonic()), child.kill)
-            timer.start()
+            with suppress(_NotSent):
+                return self._attempt(data, task, deadline, read)
             try:
-                return _exchange(child, data, task, read)
-            except (OSError, EOFError) as error:
-                self._end()
-                if self._interrupted:
-                    raise NotReady("the worker ends") from error
-                if time.monotonic() >= deadline:
-                    raise DeadlineExceeded("the photo could not be decoded in time") from error
-                raise ImageBroken(f"the decoder of {header.format} files failed on this file") from error
-            finally:
-                timer.cancel()
+                return self._attempt(data, task, deadline, read)
+            except _NotSent as error:
+                raise _broken(task.header) from error
+
+    def _attempt(
+        self, data: bytes, task: Task, deadline: float, read: Callable[[BinaryIO, int, int], Answer]
+    ) -> Answer:
+        """Have the child do a task. Raises _NotSent for a child that had died before it got the file."""
+        if self._interrupted:
+            raise NotReady("the worker ends")
+        child = self._running()
+        if self._interrupted:  # while the child was being started, which interrupt() did not see
+            self._end()
+            raise NotReady("the worker ends")
+        timer = threading.Timer(max(0.0, deadline - time.monotonic()), child.kill)
+        timer.start()
+        try:
+            return _exchange(child, data, task, read)
+        except (OSError, EOFError) as error:
+            self._end()
+            if self._interrupted:
+                raise NotReady("the worker ends") from error
+            if time.monotonic() >= deadline:
+                raise DeadlineExceeded("the photo could not be decoded in time") from error
+            if isinstance(error, BrokenPipeError):
+                raise _NotSent from error
+            raise _broken(task.header) from error
+        finally:
+            timer.cancel()
 
     def interrupt(self) -> None:
         """Stop what is being decoded, from any thread; its caller, and everybody after it, gets NotReady."""
@@ -108,6 +127,10 @@ class IsolatedDecoder:
                 cast(BinaryIO, pipe).close()
         self._child.wait()
         self._child = None
+
+
+def _broken(header: ImageHeader) -> ImageBroken:
+    return ImageBroken(f"the decoder of {header.format} files failed on this file")
 
 
 def _exchange(

@@ -14,14 +14,14 @@ class QuietHandler(BaseHTTPRequestHandler):
     """A handler that writes no line to stderr for each request."""
 
     def log_message(self, *_: object) -> None:
-        """Write nothing."""
+        """Drop the line that the library would write to stderr for each request."""
 
 
 class QuietServer(ThreadingHTTPServer):
     """A server that says nothing of connections that break."""
 
     def handle_error(self, *_: object) -> None:
-        """Write nothing."""
+        """Drop the traceback that the library would write to stderr for each connection that breaks."""
 
 
 @contextmanager

@@ -64,7 +64,7 @@ class CropModel:
         return {name: np.concatenate(values) for name, values in parts.items()}
 
     def warm_up(self) -> None:
-        """Run every size of batch that a request can get once on it."""
+        """Run each request once with every size of batch that it can get."""
         for request, sizes in (*((request, self._sizes) for request in self._requests), (self._single, (1,))):
             for count in sizes:
                 request.infer([np.zeros((count, self._size, self._size, 3), np.uint8)], share_inputs=True)
@@ -84,7 +84,7 @@ class OpenVinoEngine:
         streams = SIDE_BY_SIDE if (threads or os.cpu_count() or 1) >= SIDE_BY_SIDE else 1
 
         def crop_model(name: str, sizes: Sequence[int], side: int) -> CropModel:
-            # Read once for both that are compiled of it, so that they share its weights.
+            # Two models are compiled from it, which share the weights if the file is read once.
             network = core.read_model(folder / f"{name}.xml")
             # A compiled model can add names of its own to these.
             names = [output.any_name for output in network.outputs]
@@ -137,14 +137,14 @@ class OpenVinoEngine:
                 model.warm_up()
 
     def release_memory(self) -> None:
-        """Let go of two things, some 60 and 45 MB.
+        """Give back the proposer's working memory, some 60 MB, and the pages of the weight files, some 45 MB.
 
-        The proposer alone sees pictures of any size and keeps memory for the largest: it is compiled anew. Weights were
-        read from files that stay mapped, though the compiled models keep them once more, laid out for the processor.
+        Only the proposer sees images of any size, and keeps memory for the largest, so it is compiled anew. The weight
+        files stay mapped, although the compiled models hold a second copy of the weights, laid out for the processor.
         """
         page_out(self._weights)
         if self._compile_proposer:
-            self._propose = None  # before the new one is made, so that both are never there
+            self._propose = None  # first, so that there are never two of them
             self._propose = self._compile_proposer().create_infer_request()
 
 

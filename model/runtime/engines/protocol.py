@@ -58,4 +58,4 @@ class Engine(Protocol):
         """Run every size of batch that there is once."""
 
     def release_memory(self) -> None:
-        """Give back what only the sizes of the last photos needed; the next photo can take some milliseconds more."""
+        """Give back memory that was needed for the last photos alone; the next photo can take a little longer."""

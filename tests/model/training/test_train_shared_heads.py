@@ -14,7 +14,7 @@ from model.datasets import Sample
 from model.network import AllInOne
 from model.shared_heads import PART, SharedHeads, features
 from model.training import train_shared_heads
-from model.training.train_shared_heads import VIEWS, Kept, head_losses, keep, new_heads
+from model.training.train_shared_heads import VIEWS, StageOutputs, head_losses, new_heads, stage_outputs
 from tests.conftest import TINY
 
 CONFIG = replace(TINY, ages=101)
@@ -32,7 +32,7 @@ class ByName:
 
 
 @pytest.fixture
-def kept() -> Kept:
+def outputs() -> StageOutputs:
     """Faces of which all but the last four have views; one channel of stage 6 says gender, one of stage 5 the smile."""
     rng = np.random.default_rng(0)
     female = np.arange(FACES) % 2
@@ -47,7 +47,7 @@ def kept() -> Kept:
     stage5[:, 1] += 3 * np.tile(smile[:30], views)[:, None, None].astype(np.float16)
     descriptors = rng.normal(size=(len(stage6), 512)).astype(np.float16)
     labels = {"age": age, "female": female.astype(np.float32), "smile": smile, "pose": pose}
-    return Kept(stage5, stage6, descriptors, labels)
+    return StageOutputs(stage5, stage6, descriptors, labels)
 
 
 def test_the_command_writes_a_part_that_goes_with_its_network(world, tmp_path, monkeypatch):
@@ -86,24 +86,24 @@ def drawn(size: int, *rolls: float) -> tuple[list[Sample], ByName]:
 
 def test_the_roll_that_is_learnt_is_what_the_chip_leaves_of_it(tmp_path: Path):
     samples, photos = drawn(200, 0.0, 40.0, -170.0)
-    kept = keep(AllInOne(CONFIG).eval(), samples, photos, tmp_path)
-    np.testing.assert_allclose(kept.labels["pose"], [[0.0, 3.0, 7.0]] * 3, atol=0.5, rtol=0)
-    assert np.isnan(kept.labels["age"]).all()
+    outputs = stage_outputs(AllInOne(CONFIG).eval(), samples, photos, tmp_path)
+    np.testing.assert_allclose(outputs.labels["pose"], [[0.0, 3.0, 7.0]] * 3, atol=0.5, rtol=0)
+    assert np.isnan(outputs.labels["age"]).all()
 
 
 def test_a_face_is_kept_as_it_is_and_changed_and_looked_at_once(tmp_path: Path):
     samples, photos = drawn(200, 0.0, 5.0)
     network = AllInOne(CONFIG).eval()
-    kept = keep(network, samples, photos, tmp_path)
-    assert kept.stage5.shape[:2] == (2 * (1 + VIEWS), CONFIG.channels[4])
-    exact, *changed = kept.stage5[::2].astype(np.float32)
+    outputs = stage_outputs(network, samples, photos, tmp_path)
+    assert outputs.stage5.shape[:2] == (2 * (1 + VIEWS), CONFIG.channels[4])
+    exact, *changed = outputs.stage5[::2].astype(np.float32)
     assert all(np.abs(view - exact).max() > 0.01 for view in changed)
-    again = keep(network, [], ByName({}), tmp_path)
-    np.testing.assert_array_equal(again.stage6, kept.stage6)
+    again = stage_outputs(network, [], ByName({}), tmp_path)
+    np.testing.assert_array_equal(again.stage6, outputs.stage6)
 
 
-def test_a_batch_holds_labels_of_its_faces(kept: Kept):
-    batch = kept.batch(64, np.random.default_rng(3))
+def test_a_batch_holds_labels_of_its_faces(outputs: StageOutputs):
+    batch = outputs.batch(64, np.random.default_rng(3))
     assert {name: len(values) for name, values in batch.items()} == {
         **dict.fromkeys(("age", "female", "pose", "stage6", "descriptor"), 64),
         **dict.fromkeys(("smiling_stage5", "smiling"), 32),
@@ -112,13 +112,13 @@ def test_a_batch_holds_labels_of_its_faces(kept: Kept):
     torch.testing.assert_close(batch["smiling"], (batch["smiling_stage5"][:, 1].mean(dim=(1, 2)) > 1.5).float())
     assert batch["pose"][32:].isnan().all(), "a changed view has another pose"
     assert not batch["pose"][:32].isnan().all()
-    assert torch.equal(batch["stage6"], kept.batch(64, np.random.default_rng(3))["stage6"])
+    assert torch.equal(batch["stage6"], outputs.batch(64, np.random.default_rng(3))["stage6"])
 
 
-def test_what_the_heads_read_is_standardised(kept: Kept):
-    heads = new_heads(AllInOne(CONFIG), kept)
+def test_what_the_heads_read_is_standardised(outputs: StageOutputs):
+    heads = new_heads(AllInOne(CONFIG), outputs)
     stage5, stage6, descriptors = (
-        torch.from_numpy(values).float() for values in (kept.stage5, kept.stage6, kept.descriptors)
+        torch.from_numpy(values).float() for values in (outputs.stage5, outputs.stage6, outputs.descriptors)
     )
     vectors = (features(stage6, descriptors) - heads.mean) / heads.deviation
     channels = [
@@ -130,10 +130,10 @@ def test_what_the_heads_read_is_standardised(kept: Kept):
         assert 0.7 < standard.std(dim=0).min() <= standard.std(dim=0).max() < 1.0
 
 
-def test_losses_fall_and_unlabelled_faces_add_nothing(kept: Kept):
+def test_losses_fall_and_unlabelled_faces_add_nothing(outputs: StageOutputs):
     torch.manual_seed(0)
-    heads = new_heads(AllInOne(CONFIG), kept)
-    batch = kept.batch(32, np.random.default_rng(0))
+    heads = new_heads(AllInOne(CONFIG), outputs)
+    batch = outputs.batch(32, np.random.default_rng(0))
     optimizer = torch.optim.Adam(heads.parameters(), 1e-3)
     before = head_losses(heads.eval(), batch)
     assert set(before) == {"age", "gender", "age_of_maps", "gender_of_maps", "smile", "pose"}
@@ -153,6 +153,6 @@ def test_losses_fall_and_unlabelled_faces_add_nothing(kept: Kept):
     assert head_losses(heads, none)["pose"] == 0
 
 
-def test_an_age_of_one_number_is_not_read_twice(kept: Kept):
+def test_an_age_of_one_number_is_not_read_twice(outputs: StageOutputs):
     with pytest.raises(ValueError, match="chances of all ages"):
-        new_heads(AllInOne(TINY), kept)
+        new_heads(AllInOne(TINY), outputs)

@@ -3,10 +3,12 @@
 import io
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import cv2
 import numpy as np
@@ -18,6 +20,7 @@ from service import images
 from service.errors import DeadlineExceeded, ImageBroken, NotReady, ServiceError
 from service.headers import read_header, read_video_header
 from service.wire import VideoLimits
+from service.worker import isolation
 from service.worker.isolation import MANY_SCANS, IsolatedDecoder, is_suspicious
 from tests.service.serving import until
 from tests.service.videos import encode, ramp
@@ -96,6 +99,32 @@ def test_a_decoder_that_dies_breaks_the_photo_and_nothing_else() -> None:
         assert picture.shape == (48, 64, 3)
     finally:
         decoder.close()
+
+
+def test_a_child_that_died_unnoticed_is_replaced_and_one_that_always_dies_breaks_the_photo(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = avif()
+    header = read_header(data, len(data), 1 << 20)
+    of_others = children()
+    fresh = IsolatedDecoder(512 << 20)
+    try:
+        fresh.decode(data, header, time.monotonic() + 60)
+        own = children() - of_others
+        for child in own:
+            os.kill(child, signal.SIGKILL)
+        until(lambda: all(has_ended(child) for child in own))
+        monkeypatch.setattr(subprocess.Popen, "poll", lambda _: None)  # as while a killed process' threads end
+        assert fresh.decode(data, header, time.monotonic() + 60).shape == (48, 64, 3)
+        monkeypatch.setattr(isolation, "_exchange", broken_pipe)
+        with pytest.raises(ImageBroken):
+            fresh.decode(data, header, time.monotonic() + 60)
+    finally:
+        fresh.close()
+
+
+def broken_pipe(*_: object) -> NoReturn:
+    raise BrokenPipeError
 
 
 def test_a_baseline_photo_is_not_suspicious() -> None:
