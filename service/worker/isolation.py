@@ -33,11 +33,8 @@ def is_suspicious(header: ImageHeader) -> bool:
     return header.format in ISOLATED or header.scans > MANY_SCANS
 
 
-class _NotSent(Exception):
-    """The child died before it had the whole file, so that the file need not be to blame.
-
-    poll() says of a process that was killed, but whose threads have not all ended, that it runs.
-    """
+class _ChildDied(Exception):
+    """The child process ended before it had answered."""
 
 
 class IsolatedDecoder:
@@ -65,18 +62,24 @@ class IsolatedDecoder:
         return self._run(data, Task(header, limits), deadline, _read_frames)
 
     def _run(self, data: bytes, task: Task, deadline: float, read: Callable[[BinaryIO, int, int], Answer]) -> Answer:
+        """Have a child do a task, and blame the file for the death of a child that was started for it alone.
+
+        A child that was there before may have died of something else: poll() says of a process that was killed, but
+        whose threads have not all ended, that it runs, and it may even seem to take the file. Then a new one is tried.
+        """
         with self._lock:
-            with suppress(_NotSent):
-                return self._attempt(data, task, deadline, read)
+            if self._is_running():
+                with suppress(_ChildDied):
+                    return self._attempt(data, task, deadline, read)
             try:
                 return self._attempt(data, task, deadline, read)
-            except _NotSent as error:
-                raise _broken(task.header) from error
+            except _ChildDied as error:
+                raise ImageBroken(f"the decoder of {task.header.format} files failed on this file") from error
 
     def _attempt(
         self, data: bytes, task: Task, deadline: float, read: Callable[[BinaryIO, int, int], Answer]
     ) -> Answer:
-        """Have the child do a task. Raises _NotSent for a child that had died before it got the file."""
+        """Have the child, started if there is none, do a task. Raises _ChildDied when it dies before the deadline."""
         if self._interrupted:
             raise NotReady("the worker ends")
         child = self._running()
@@ -93,9 +96,7 @@ class IsolatedDecoder:
                 raise NotReady("the worker ends") from error
             if time.monotonic() >= deadline:
                 raise DeadlineExceeded("the photo could not be decoded in time") from error
-            if isinstance(error, BrokenPipeError):
-                raise _NotSent from error
-            raise _broken(task.header) from error
+            raise _ChildDied from error
         finally:
             timer.cancel()
 
@@ -111,8 +112,11 @@ class IsolatedDecoder:
         with self._lock:
             self._end()
 
+    def _is_running(self) -> bool:
+        return self._child is not None and self._child.poll() is None
+
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._child is None or self._child.poll() is not None:
+        if self._child is None or not self._is_running():
             self._end()
             command = [sys.executable, "-m", "service.worker.isolated_decoder", str(self._max_bytes)]
             self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our own module
@@ -127,10 +131,6 @@ class IsolatedDecoder:
                 cast(BinaryIO, pipe).close()
         self._child.wait()
         self._child = None
-
-
-def _broken(header: ImageHeader) -> ImageBroken:
-    return ImageBroken(f"the decoder of {header.format} files failed on this file")
 
 
 def _exchange(

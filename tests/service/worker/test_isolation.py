@@ -101,30 +101,47 @@ def test_a_decoder_that_dies_breaks_the_photo_and_nothing_else() -> None:
         decoder.close()
 
 
-def test_a_child_that_died_unnoticed_is_replaced_and_one_that_always_dies_breaks_the_photo(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_child_that_died_unnoticed_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     data = avif()
     header = read_header(data, len(data), 1 << 20)
     of_others = children()
-    fresh = IsolatedDecoder(512 << 20)
+    decoder = IsolatedDecoder(512 << 20)
     try:
-        fresh.decode(data, header, time.monotonic() + 60)
+        decoder.decode(data, header, time.monotonic() + 60)
         own = children() - of_others
         for child in own:
             os.kill(child, signal.SIGKILL)
         until(lambda: all(has_ended(child) for child in own))
         monkeypatch.setattr(subprocess.Popen, "poll", lambda _: None)  # as while a killed process' threads end
-        assert fresh.decode(data, header, time.monotonic() + 60).shape == (48, 64, 3)
-        monkeypatch.setattr(isolation, "_exchange", broken_pipe)
-        with pytest.raises(ImageBroken):
-            fresh.decode(data, header, time.monotonic() + 60)
+        assert decoder.decode(data, header, time.monotonic() + 60).shape == (48, 64, 3)
     finally:
-        fresh.close()
+        decoder.close()
 
 
-def broken_pipe(*_: object) -> NoReturn:
-    raise BrokenPipeError
+@pytest.mark.parametrize("death", [BrokenPipeError, EOFError])
+def test_a_photo_is_broken_where_the_child_started_for_it_dies(
+    monkeypatch: pytest.MonkeyPatch, death: type[Exception]
+) -> None:
+    """A child that was there before may have died of something else, before it read the photo or after."""
+    data = avif()
+    header = read_header(data, len(data), 1 << 20)
+    children_used = []
+
+    def die(child: object, *_: object) -> NoReturn:
+        children_used.append(child)
+        raise death
+
+    decoder = IsolatedDecoder(512 << 20)
+    try:
+        decoder.decode(data, header, time.monotonic() + 60)
+        monkeypatch.setattr(isolation, "_exchange", die)
+        for expected in (2, 1):  # the one that was there and a new one; only a new one
+            children_used.clear()
+            with pytest.raises(ImageBroken):
+                decoder.decode(data, header, time.monotonic() + 60)
+            assert len(set(map(id, children_used))) == len(children_used) == expected
+    finally:
+        decoder.close()
 
 
 def test_a_baseline_photo_is_not_suspicious() -> None:
