@@ -158,7 +158,7 @@ class Settings(BaseSettings):
     )
     device: Device = Field("cpu", description="where the model runs: `cpu`, `cuda` or `cuda:N`")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="auto: float32, so that templates mean the same on every machine"
+        "auto", description="auto: all that is answered in float32, so that templates mean the same on every machine"
     )
     engine: Literal["auto", "openvino", "torch"] = Field(
         "auto", description="what runs the model; auto: OpenVINO on a processor where it is installed, else PyTorch"

@@ -19,31 +19,21 @@ import numpy as np
 
 from model import boxes as boxes_
 from model import warps
-from model.boxes import Array, Indices
 from model.checkpoint_file import SHIPPED, CheckpointError, CheckpointFile, read_checkpoint_file, terms_of_use
 from model.identity.age_range import AgeRanges
 from model.runtime.chip_pose import mean_pose
-from model.runtime.detections import (
-    CONTAINED,
-    Detections,
-    best_of_each_face,
-    covered,
-    hide_outside,
-    inside_better,
-    merge_faces,
-)
+from model.runtime.detections import Detections, hide_outside, merge_faces
 from model.runtime.engines import open_engine
 from model.runtime.engines.protocol import CHIP_POSE, DESCRIBE, DETECT
+from model.runtime.first_pass import FirstPass
 from model.runtime.memory import trim_heap
 from model.runtime.proposals import (
     LIKELY,
     DenseProposer,
-    Offer,
     Proposer,
     SelectiveSearchProposer,
     searched_min_size,
 )
-from model.runtime.screening import FACELIKE_SCORE, SURE_SCORE, beside_faces, doubtful, screened, without_face
 from model.structures import Faces, Proposals
 from model.warps import Image
 
@@ -55,11 +45,6 @@ MIN_SIZE = 16.0
 """Default shortest side in pixels: the proposals answer for faces from 20, and boxes refined from them can shrink."""
 LOW_SCORE = 0.2
 """Score from which a region is worth refining (HyperFace's low threshold)."""
-REFINEMENTS = 2
-"""Most rounds of Iterative Region Proposals (HyperFace section 3.2), each for faces that the last look moved."""
-REFINED_PER_FACE = 1
-"""Detections of one face that are refined. Three, twice each, have an NME of 2.539 % on 82 validation photos, one with
-a second round where it moved 2.506 % (docs/log.md, 'fewer crops')."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +64,8 @@ class Limits:
 class AnalyzerConfig:
     """Where and how the network runs; `weights` None is the shipped checkpoint.
 
-    `dtype` auto is float32. `threads` 0 is all cores. `cache` is where converted networks are kept, None the user's
-    cache.
+    `dtype` auto is float32 for all that is reported. `threads` 0 is all cores. `cache` is where converted networks are
+    kept, None the user's cache.
     """
 
     weights: Path | None = None
@@ -112,6 +97,7 @@ class Analyzer:
         self._proposer: Proposer = SelectiveSearchProposer()
         if config.proposals == "dense":
             self._proposer = DenseProposer(self.engine.propose)
+        self.first_pass = FirstPass(self.engine, self._size, refines=config.refine)
         self.engine.warm_up()
         self.info: dict[str, Any] = {
             "preset": file.config.get("preset"),
@@ -149,8 +135,7 @@ class Analyzer:
             offer = self._proposer.propose(images, [limit.min_size for limit in each])
         with _clock(timings, "detect"):
             low = np.array([min(LOW_SCORE, limit.min_score) for limit in each], np.float32)
-            detections = self.look(images, offer)
-            detections = self.refine(images, detections, low)
+            detections = self.first_pass(images, offer, low)
             found = [merge_faces(detections.of(i), medians=self.config.medians) for i in range(len(images))]
             kept = [_limit(faces, limit) for faces, limit in zip(found, each, strict=True)]
         described = self._describe(images, hide_outside(Detections.cat([faces for faces, _ in kept]), images), timings)
@@ -173,89 +158,6 @@ class Analyzer:
         """The candidate regions of one image that are looked at in any case, each for itself, best first."""
         every = self._proposer.propose([image], [min_size]).every
         return every[every.scores >= LIKELY]
-
-    def look(self, images: Sequence[Image], offer: Offer) -> Detections:
-        """A first pass over the regions that the screening network places, and over more where it finds no face.
-
-        Photos without a sure face, or with something like a face beside the sure ones, are searched again among the
-        candidates as they are, faint ones too, since a small network places some faces beside themselves.
-        """
-        if not self.engine.screens:
-            return self._look_at_proposals(images, offer.likely)
-        regions, scores = screened(self.engine.screen, images, offer.likely)
-        seen = self.detect(images, regions.image_index, regions.boxes, regions.turns)
-        # A region on a part of a face, refined, can score a trifle more than the face, and would take its place.
-        seen = best_of_each_face(seen, 1, CONTAINED)
-        facelike = beside_faces(offer.likely[scores >= FACELIKE_SCORE], seen[seen.scores >= SURE_SCORE])
-        doubted = [*without_face(offer.every, seen).image_index, *facelike.image_index]
-        again = self._outside_faces(offer.every[np.isin(offer.every.image_index, doubted)], seen, len(images))
-        again = doubtful(self.engine.screen, images, again)
-        return Detections.cat([seen, self.detect(images, again.image_index, again.boxes)])
-
-    def _look_at_proposals(self, images: Sequence[Image], proposals: Proposals) -> Detections:
-        """A first pass over the proposals as they are, but not over those that lie in a face that is sure.
-
-        Detections there would be of the same face or parts of it, which L-NMS drops (docs/log.md, 'fewer crops').
-        """
-        inner = np.concatenate([inside_better(proposals.of(i).boxes) for i in range(len(images))])
-        outer = proposals[~inner]
-        rest = proposals[inner]
-        seen = self.detect(images, outer.image_index, outer.boxes)
-        rest = self._outside_faces(rest, seen, len(images))
-        return Detections.cat([seen, self.detect(images, rest.image_index, rest.boxes)])
-
-    @staticmethod
-    def _outside_faces(proposals: Proposals, seen: Detections, images: int) -> Proposals:
-        """Return the proposals that do not lie in a face that is sure."""
-        sure = seen[seen.scores >= SURE_SCORE]
-        each = [proposals.of(i) for i in range(images)]
-        return Proposals.cat([mine[~covered(mine.boxes, sure.of(i).boxes)] for i, mine in enumerate(each)])
-
-    def detect(
-        self,
-        images: Sequence[Image],
-        image_index: Indices,
-        regions: Array,
-        turns: Array | None = None,
-    ) -> Detections:
-        """One pass over square regions [K, 4], each turned about its centre by its turn [K] in degrees."""
-        if not len(regions):
-            return Detections.none()
-        crops = warps.crop(images, image_index, warps.region_matrices(regions, self._size, turns), self._size)
-        outputs = self.engine.detect(crops)
-        points = outputs["landmarks"] * boxes_.sides(regions)[:, None]
-        pose = outputs["pose"]
-        if turns is None:
-            turns = np.zeros(len(regions), np.float32)
-        else:
-            points = points @ boxes_.rotations(turns).transpose(0, 2, 1)
-            pose = np.column_stack([(pose[:, 0] + turns + 180) % 360 - 180, pose[:, 1:]])
-        points = points + boxes_.centres(regions)[:, None]
-        faces = boxes_.from_landmarks(points)
-        seen = Detections(image_index, faces, outputs["detection"], points, outputs["visibility"], pose, regions, turns)
-        # In half precision a far-off region can overflow; what has no extent is no face.
-        with np.errstate(invalid="ignore"):
-            return seen[np.isfinite(faces).all(axis=1) & (boxes_.area(faces) > 0)]
-
-    def refine(self, images: Sequence[Image], detections: Detections, low: Array) -> Detections:
-        """Iterative Region Proposals: the upright box of the landmarks is the next region, until it no longer moves.
-
-        What the first pass saw in a screened region that settled is not looked at again; other first regions are poorly
-        placed.
-        """
-        last = best_of_each_face(detections[detections.scores >= low[detections.image_index]], REFINED_PER_FACE)
-        if not self.config.refine:
-            return last
-        rounds = []
-        if self.engine.screens:
-            settled = last.settled()
-            rounds.append(last[settled])
-            last = last[~settled]
-        for _ in range(REFINEMENTS):
-            last = self.detect(images, last.image_index, *last.next_regions())
-            rounds.append(last)
-            last = last[~last.settled()]
-        return Detections.cat(rounds)
 
     def _describe(self, images: Sequence[Image], faces: Detections, timings: dict[str, float]) -> Faces:
         """Second pass: every face on the canonical frame."""

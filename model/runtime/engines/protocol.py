@@ -45,6 +45,16 @@ class Engine(Protocol):
         Its crops have a size of their own, model.runtime.screening.SIZE.
         """
 
+    @property
+    def glances(self) -> bool:
+        """Whether glance() takes less time than detect()."""
+
+    def glance(self, crops: Image) -> Array:
+        """Return how likely each of crops uint8 [K, S, S, 3] shows a face, 0–1 [K], in a number format of fewer digits.
+
+        It differs from what detect() says in the third digit, and is only good to tell what is plainly no face.
+        """
+
     def detect(self, crops: Image) -> Outputs:
         """Return the outputs named in DETECT for crops uint8 [K, S, S, 3], one row a crop."""
 

@@ -280,9 +280,9 @@ def test_without_refinement_the_first_look_is_reported(tiny_checkpoint, photo):
 def test_refinement_looks_again_where_the_landmarks_are(analyzer, photo):
     """Its first look again is at the upright box of the landmarks that the first look found."""
     index, region = np.array([0]), np.array([[20.0, 20, 60, 60]], np.float32)
-    first = analyzer.detect([photo], index, region)
-    refined = analyzer.refine([photo], first, np.array([0.2]))
-    second = analyzer.detect([photo], index, *first.next_regions())
+    first = analyzer.first_pass.detect([photo], index, region)
+    refined = analyzer.first_pass.refine([photo], first, np.array([0.2]))
+    second = analyzer.first_pass.detect([photo], index, *first.next_regions())
     assert len(refined) == (1 if second.settled().all() else 2)
     np.testing.assert_allclose(refined.boxes[:1], second.boxes, atol=1e-4)
     np.testing.assert_allclose(refined.scores[:1], second.scores, atol=1e-5)
@@ -295,8 +295,8 @@ def test_a_face_that_moved_is_looked_at_twice(tiny_checkpoint, tmp_path, photo):
     parts["network"]["local_heads.landmarks.2.bias"].view(21, 2)[:, 0] += 0.1
     checkpoint.save(tmp_path / "moving.safetensors", parts, loaded.config)
     analyzer = Analyzer(AnalyzerConfig(weights=tmp_path / "moving.safetensors", engine="torch"))
-    first = analyzer.detect([photo], np.array([0]), np.array([[20.0, 20, 60, 60]], np.float32))
-    refined = analyzer.refine([photo], first, np.array([0.2]))
+    first = analyzer.first_pass.detect([photo], np.array([0]), np.array([[20.0, 20, 60, 60]], np.float32))
+    refined = analyzer.first_pass.refine([photo], first, np.array([0.2]))
     assert len(refined) == 2
     assert not refined.settled().any()
     assert refined.boxes[0, 0] < refined.boxes[1, 0]
@@ -307,9 +307,9 @@ def test_a_turned_region_is_the_turned_photo_s_region(analyzer):
     photo = blobs(96, 96, 3)
     lying = np.ascontiguousarray(np.rot90(photo, -1))  # clockwise
     index = np.array([0])
-    first = analyzer.detect([photo], index, np.array([[20.0, 16, 60, 56]], np.float32))
+    first = analyzer.first_pass.detect([photo], index, np.array([[20.0, 16, 60, 56]], np.float32))
     there = np.array([[96.0 - 56, 20, 96 - 16, 60]], np.float32)
-    second = analyzer.detect([lying], index, there, np.array([90.0], np.float32))
+    second = analyzer.first_pass.detect([lying], index, there, np.array([90.0], np.float32))
     np.testing.assert_allclose(second.scores, first.scores, atol=1e-3)
     moved = np.stack([96 - first.landmarks[..., 1], first.landmarks[..., 0]], axis=-1)
     np.testing.assert_allclose(second.landmarks, moved, atol=0.1)
@@ -318,12 +318,12 @@ def test_a_turned_region_is_the_turned_photo_s_region(analyzer):
 
 def test_low_scores_are_not_refined(analyzer, photo):
     regions = np.array([[20.0, 20, 60, 60], [0.0, 0, 40, 40]], np.float32)
-    first = analyzer.detect([photo], np.array([0, 0]), regions)
+    first = analyzer.first_pass.detect([photo], np.array([0, 0]), regions)
     weak = dataclasses.replace(first, scores=np.array([0.19, 0.21], np.float32))
-    second = analyzer.detect([photo], np.array([0]), *weak[[1]].next_regions())
+    second = analyzer.first_pass.detect([photo], np.array([0]), *weak[[1]].next_regions())
     rounds = 1 if second.settled().all() else 2
-    assert len(analyzer.refine([photo], weak, np.array([0.2]))) == rounds
-    assert len(analyzer.refine([photo], weak, np.array([0.5]))) == 0
+    assert len(analyzer.first_pass.refine([photo], weak, np.array([0.2]))) == rounds
+    assert len(analyzer.first_pass.refine([photo], weak, np.array([0.5]))) == 0
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])

@@ -10,7 +10,9 @@ import torch
 
 from model import boxes, checkpoint, landmarks, warps
 from model.runtime.detections import CONTAINED, Detections, best_of_each_face
-from model.runtime.pipeline import Analyzer, AnalyzerConfig
+from model.runtime.engines.pytorch import TorchEngine
+from model.runtime.first_pass import GLANCE_SHARE
+from model.runtime.pipeline import LOW_SCORE, Analyzer, AnalyzerConfig
 from model.runtime.proposals import Offer
 from model.runtime.screening import (
     DOUBTFUL_PER_IMAGE,
@@ -155,6 +157,8 @@ def test_outputs_are_read_as_scores_and_placements():
 
 # --- in the pipeline ---
 
+LOW = np.array([LOW_SCORE])
+
 
 @pytest.fixture(scope="module")
 def drawn_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -181,9 +185,9 @@ def test_the_first_look_is_at_the_screened_regions(drawn_checkpoint: Path, photo
     assert analyzer.engine.screens
     offered = analyzer.propose(photo)
     expected, _ = screened(analyzer.engine.screen, [photo], offered)
-    looked = analyzer.detect([photo], expected.image_index, expected.boxes, expected.turns)
+    looked = analyzer.first_pass.detect([photo], expected.image_index, expected.boxes, expected.turns)
     faces = best_of_each_face(looked, 1, CONTAINED)
-    seen = analyzer.look([photo], Offer(offered, offered))[: len(faces)]
+    seen = analyzer.first_pass.look([photo], Offer(offered, offered), LOW)[: len(faces)]
     assert 0 < len(seen) <= len(expected) <= len(offered)
     np.testing.assert_array_equal(seen.regions, faces.regions)
     np.testing.assert_array_equal(seen.turns, faces.turns)
@@ -202,7 +206,7 @@ def test_a_photo_in_which_screening_places_no_face_is_looked_at_as_it_was_offere
     strict = Analyzer(AnalyzerConfig(weights=tmp_path / "strict.safetensors", engine="torch"))
     offered = strict.propose(photo)[:FAINT_PER_IMAGE]
     assert len(offered) > DOUBTFUL_PER_IMAGE
-    seen = strict.look([photo], Offer(offered, offered))
+    seen = strict.first_pass.look([photo], Offer(offered, offered), LOW)
     assert len(seen) == looks
     assert {tuple(region) for region in seen.regions} <= {tuple(box) for box in offered.boxes}
     assert (seen.turns == 0).all()
@@ -211,9 +215,26 @@ def test_a_photo_in_which_screening_places_no_face_is_looked_at_as_it_was_offere
 def test_faint_candidates_are_looked_at_where_no_face_is_sure(drawn_checkpoint: Path, photo: np.ndarray):
     analyzer = Analyzer(AnalyzerConfig(weights=drawn_checkpoint, engine="torch"))
     offered = analyzer.propose(photo)[:FAINT_PER_IMAGE]
-    seen = analyzer.look([photo], Offer(offered[:0], offered))
+    seen = analyzer.first_pass.look([photo], Offer(offered[:0], offered), LOW)
     assert 0 < len(seen) <= DOUBTFUL_PER_IMAGE
     assert {tuple(region) for region in seen.regions} <= {tuple(box) for box in offered.boxes}
+
+
+def test_what_a_glance_takes_for_no_face_is_not_looked_at(
+    drawn_checkpoint: Path, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
+    analyzer = Analyzer(AnalyzerConfig(weights=drawn_checkpoint, engine="torch"))
+    offered = analyzer.propose(photo)[:FAINT_PER_IMAGE]
+    every = analyzer.first_pass.look([photo], Offer(offered[:0], offered), LOW)
+    assert len(every) >= 2
+    least = GLANCE_SHARE * LOW_SCORE
+    monkeypatch.setattr(TorchEngine, "glances", True)
+    monkeypatch.setattr(
+        TorchEngine, "glance", lambda _, crops: np.where(np.arange(len(crops)) == 1, least, 0.9 * least)
+    )
+    [left] = analyzer.first_pass.look([photo], Offer(offered[:0], offered), LOW).regions
+    assert left.tolist() == every.regions[1].tolist()
+    assert len(analyzer.first_pass.look([photo], Offer(offered[:0], offered), 0 * LOW)) == len(every)
 
 
 def test_photos_with_a_sure_face_are_not_searched_again():
@@ -257,7 +278,7 @@ def test_a_checkpoint_without_one_is_looked_at_as_before(tiny_checkpoint: Path, 
     analyzer = Analyzer(AnalyzerConfig(weights=tiny_checkpoint, engine="torch"))
     assert not analyzer.engine.screens
     offered = analyzer.propose(photo)
-    assert (analyzer.look([photo], Offer(offered, offered)).turns == 0).all()
+    assert (analyzer.first_pass.look([photo], Offer(offered, offered), LOW).turns == 0).all()
 
 
 def test_weights_that_do_not_fit(drawn_checkpoint: Path, tmp_path: Path):

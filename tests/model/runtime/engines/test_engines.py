@@ -10,7 +10,7 @@ import pytest
 import skimage.data
 import sklearn.datasets
 
-from model import checkpoint
+from model import checkpoint, warps
 from model.checkpoint_file import read_checkpoint_file
 from model.network import PRESETS, AllInOne
 from model.proposal_network import ProposalNetwork
@@ -76,6 +76,19 @@ def test_identity_is_the_same_in_each_precision(folder: Path):
     ours, theirs = (Analyzer(one).engine.describe(crops(5, 112))["descriptor"] for one in config)
     cosines = (ours * theirs).sum(axis=1) / np.linalg.norm(ours, axis=1) / np.linalg.norm(theirs, axis=1)
     assert (cosines > 0.9999).all()
+
+
+def test_a_glance_tells_nearly_what_a_look_does(folder: Path):
+    """Where the processor has no bfloat16 it is the look itself."""
+    photo = skimage.data.astronaut()
+    analyzer = Analyzer(configured(None, "openvino", folder, "auto"))
+    offered = np.concatenate([analyzer.propose(photo).boxes, [[180, 60, 270, 150], [0, 300, 200, 500]]])
+    cut = warps.crop([photo], np.zeros(len(offered), int), warps.region_matrices(offered, 112), 112)
+    looked = analyzer.engine.detect(cut)["detection"]
+    assert looked.min() < 0.01 < 0.99 < looked.max()
+    for count in (1, len(cut)):
+        np.testing.assert_allclose(analyzer.engine.glance(cut[:count]), looked[:count], atol=0.1)
+    assert not Analyzer(configured(None, "openvino", folder, "float32")).engine.glances
 
 
 @pytest.mark.parametrize("preset", [name for name in ("residual", "mobile") if name in PRESETS])
