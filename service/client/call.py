@@ -112,13 +112,17 @@ def as_nothing(_: httpx.Response) -> None:
 
 def collection_path(collection: str, subject: str | None = None) -> str:
     """Return the path of a collection or of one of its subjects. Raises FaceError for a name that cannot be one."""
-    base = f"/v1/collections/{_segment(collection)}"
-    return base if subject is None else f"{base}/subjects/{_segment(subject)}"
+    base = f"/v1/collections/{segment(collection)}"
+    return base if subject is None else f"{base}/subjects/{segment(subject)}"
 
 
-def _segment(name: str) -> str:
+def segment(name: str) -> str:
+    """Return a name or an id as one part of a path, which leads nowhere else. Raises FaceError for what cannot be one.
+
+    An HTTP client resolves `.` and `..` before it sends a request: `…/media/..` would be the subject itself.
+    """
     if name in ("", ".", "..") or "/" in name:
-        raise FaceError(0, "invalid_name", "a name is not empty, not '.' or '..', and has no '/' in it")
+        raise FaceError(0, "invalid_name", "a name or an id is not empty, not '.' or '..', and has no '/' in it")
     return quote(name, safe="")
 
 

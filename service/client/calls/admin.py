@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from urllib.parse import quote
 
 from pydantic import JsonValue
 
-from service.client.call import Call, as_bytes, as_model, as_nothing, collection_path
+from service.client.call import Call, as_bytes, as_model, as_nothing, collection_path, segment
 from service.schemas.admin import KeyRotated, Keys, Merged, NewKey, Renewed
 from service.schemas.identity import CollectionResponse
 from service.schemas.names import Role
@@ -73,7 +72,7 @@ def create_key(
 
 def rotate_key(key_id: str, *, grace: float = 0.0) -> Call[NewKey]:
     """Give an API key a new secret, shown in this answer; the old one works for `grace` seconds more."""
-    path = f"/v1/keys/{quote(key_id, safe='')}/rotate"
+    path = f"/v1/keys/{segment(key_id)}/rotate"
     return Call("POST", path, as_model(NewKey), json={"grace": grace})
 
 
@@ -84,4 +83,4 @@ def keys() -> Call[Keys]:
 
 def revoke_key(key_id: str) -> Call[None]:
     """Revoke an API key by its id."""
-    return Call("DELETE", f"/v1/keys/{quote(key_id, safe='')}", as_nothing)
+    return Call("DELETE", f"/v1/keys/{segment(key_id)}", as_nothing)

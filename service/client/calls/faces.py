@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, cast
 import httpx
 from pydantic import JsonValue
 
-from service.client.call import Call, Option, as_model, as_nothing, collection_path, pair_body
+from service.client.call import Call, Option, as_model, as_nothing, collection_path, pair_body, segment
 from service.client.errors import FaceError
 from service.client.photos import Photo, Photos, as_list, file_parts, read_photo
 from service.schemas.clusters import ClustersResponse, ClusterTemplate
@@ -158,12 +158,12 @@ def submit_job(
 
 def job(job_id: str, *, start: int | None = None, limit: int | None = None) -> Call[JobResponse]:
     """Return how far a job is, and at most `limit` of its results, from number `start` on."""
-    return Call("GET", f"/v1/jobs/{job_id}", as_model(JobResponse), {"start": start, "limit": limit})
+    return Call("GET", f"/v1/jobs/{segment(job_id)}", as_model(JobResponse), {"start": start, "limit": limit})
 
 
 def delete_job(job_id: str) -> Call[None]:
     """Stop a job, and delete it with its photos and results."""
-    return Call("DELETE", f"/v1/jobs/{job_id}", as_nothing)
+    return Call("DELETE", f"/v1/jobs/{segment(job_id)}", as_nothing)
 
 
 def _analysis_params(

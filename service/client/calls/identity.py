@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from urllib.parse import quote
 
 from pydantic import JsonValue
 
-from service.client.call import Call, as_bytes, as_model, collection_path, probe_body
+from service.client.call import Call, as_bytes, as_model, collection_path, probe_body, segment
 from service.client.calls.faces import FaceChoice
 from service.client.photos import Photo, Photos, Probe, file_parts
 from service.schemas.conflicts import CollectionConflicts
@@ -196,4 +195,4 @@ def search_all(
 
 
 def _medium_path(collection: str, subject: str, medium: str) -> str:
-    return f"{collection_path(collection, subject)}/media/{quote(medium, safe='')}"
+    return f"{collection_path(collection, subject)}/media/{segment(medium)}"
