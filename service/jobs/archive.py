@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import io
 import zipfile
 import zlib
@@ -64,7 +65,8 @@ def from_zip(body: bytes, max_images: int, max_bytes: int, max_unpacked: int) ->
 
 
 def _is_hidden(path: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in path.split("/"))
+    parts = (part for part in path.split("/") if part != ".")  # `./a.jpg` is no hidden file
+    return any(part.startswith((".", "__MACOSX")) for part in parts)
 
 
 def _unpack(
@@ -99,7 +101,7 @@ def _printable(name: str) -> str:
 def from_lines(body: bytes, max_images: int) -> list[Item]:
     """Return the photos of lines `{"image": BASE64, "name": TEXT}`, name optional. Raises NoImage, TooManyImages."""
     items: list[Item] = []
-    for line in io.BytesIO(body):
+    for line in io.BytesIO(body.removeprefix(codecs.BOM_UTF8)):
         if not line.strip():
             continue
         if len(items) == max_images:

@@ -98,6 +98,17 @@ def test_names_are_only_words() -> None:
     assert all(item.image == b"photo" and item.name and len(item.name) <= 255 for item in items)
 
 
+def test_paths_that_begin_with_a_dot_and_a_slash_are_not_hidden() -> None:
+    """`tar`, `zip` and scripts write them; the photos would be missing from the job with no word about it."""
+    items = unpacked(zipped({"./a.jpg": b"photo", "./holiday/./b.jpg": b"photo", "./.DS_Store": b"no photo"}))
+    assert [item.name for item in items] == ["./a.jpg", "./holiday/./b.jpg"]
+
+
+def test_lines_may_begin_with_a_byte_order_mark() -> None:
+    [item] = from_lines(b'\xef\xbb\xbf{"image": "aGk="}\r\n', MAX_IMAGES)
+    assert (item.image, item.error) == (b"hi", None)
+
+
 @pytest.mark.parametrize("files", [{"a.zip": zipped({"b": bytes(1_000_000)})}, {"a": zipped({}) * 3}])
 def test_archives_in_archives_stay_packed(files: dict[str, bytes]) -> None:
     assert [item.image for item in unpacked(zipped(files))] == list(files.values())
