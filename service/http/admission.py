@@ -1,7 +1,7 @@
 """The gate in front of all routes: everything that the head of a request can decide is decided here.
 
-    head → endpoint (404, 405) → foreign page? (403) → API key (401, 403, 429) → announced size (413) → route
-                                                                          body, bounded (408, 413, 429) ↗
+    head → endpoint (404, 405) → foreign page? (403) → API key (401, 403, 429) → query (422) → announced size (413)
+                                                                             → body, bounded (408, 413, 429) → route
 
 No byte of a body is read before, whichever way a route was added to the application.
 """
@@ -22,6 +22,7 @@ from service.http.auth import Authenticator, Endpoint, EndpointTable, allowed_me
 from service.http.bodies import Body, BodyBudget
 from service.http.browsers import BrowserGuard
 from service.http.compat.endpoints import COMPREFACE, REKOGNITION, api_of, canonical_path
+from service.http.queries import QueryNames, check_query
 from service.keys import Key
 from service.ops.metrics import Metrics
 
@@ -35,13 +36,20 @@ class Admission:
     """ASGI middleware that lets a request through to its route, with its body bounded and its line in the audit log."""
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, authenticator: Authenticator, audit: AuditLog, metrics: Metrics
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        authenticator: Authenticator,
+        audit: AuditLog,
+        metrics: Metrics,
+        queries: QueryNames,
     ) -> None:
         self._app = app
         self._settings = settings
         self._authenticator = authenticator
         self._audit = audit
         self._metrics = metrics
+        self._queries = queries
         self._table = EndpointTable(settings.compat)
         self._browsers = BrowserGuard(settings)
         self._budget = BodyBudget(int(settings.body_bytes))
@@ -64,6 +72,9 @@ class Admission:
 
         try:
             await self._admit(scope, endpoint, record)
+            known = self._queries.get((endpoint.method, endpoint.path))
+            if scope["query_string"] and known is not None and endpoint.path.startswith("/v1/"):
+                check_query(scope["query_string"], known)
             body.check_announced()
             method = "GET" if scope["method"] == "HEAD" else scope["method"]
             prefix = self._settings.root_path

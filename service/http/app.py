@@ -24,6 +24,7 @@ from service.http.middleware import LastHandler, RequestContext
 from service.http.openapi import complete_openapi, operation_id
 from service.http.pages import add_pages
 from service.http.problems import add_handlers
+from service.http.queries import QueryNames, query_names
 from service.http.rates import WindowLimiter
 from service.http.routes import (
     clusters,
@@ -76,7 +77,7 @@ def create_app(settings: Settings, producer: Producer, metrics: Metrics) -> Fast
     )
     add_state(app, settings, resources, producer, metrics)
     add_handlers(app)
-    add_middleware(app, tracing)
+    add_middleware(app, tracing, query_names(module.router for module in ROUTES))
     for routes in (*ROUTES, *(module for name in settings.compat for module in COMPAT_ROUTES[name])):
         app.include_router(routes.router)
     add_pages(app)
@@ -122,13 +123,18 @@ def add_state(app: FastAPI, settings: Settings, resources: Resources, producer: 
     state.runner = JobRunner(state.jobs, producer, resources, state.webhooks, settings, metrics)
 
 
-def add_middleware(app: FastAPI, tracing: Tracing | None) -> None:
+def add_middleware(app: FastAPI, tracing: Tracing | None, queries: QueryNames) -> None:
     """Put the layers around the routes; the one added last is the outermost."""
     state = app.state
     settings: Settings = state.settings
     metrics: Metrics = state.metrics
     app.add_middleware(
-        Admission, settings=settings, authenticator=state.authenticator, audit=state.audit, metrics=metrics
+        Admission,
+        settings=settings,
+        authenticator=state.authenticator,
+        audit=state.audit,
+        metrics=metrics,
+        queries=queries,
     )
     app.add_middleware(LastHandler, metrics=metrics)
     if settings.cors_origins:
