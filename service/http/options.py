@@ -25,6 +25,10 @@ PROBLEMS = {
     503: "no worker is ready",
     504: "the deadline passed",
 }
+PLACES = ("body", "query", "path", "header")
+"""What FastAPI's findings begin with: where the value was."""
+OBJECT_NEEDED = ("dict_type", "model_type", "model_attributes_type")
+"""Pydantic's findings whose words are about Python."""
 REFERENCE = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 Responses = dict[int | str, dict[str, Any]]
 """The answers of a route in its OpenAPI description, by status."""
@@ -65,11 +69,22 @@ def merge_options(query: OptionsModel, upload: Upload) -> OptionsModel:
 
 def invalid_request(findings: Sequence[Any]) -> InvalidRequest:
     """Return Pydantic's findings as one error, without the values that were sent."""
-    return InvalidRequest(
-        "; ".join(f"{item['loc'][-1] if item['loc'] else 'body'}: {item['msg']}" for item in findings)
-    )
+    return InvalidRequest("; ".join(f"{_place(item['loc'])}: {_text(item)}" for item in findings))
 
 
 def errors_without_input(findings: Sequence[Any]) -> list[dict[str, Any]]:
     """Return Pydantic's findings as data, without the values that were sent."""
-    return [{"loc": list(item["loc"]), "type": item["type"], "msg": item["msg"]} for item in findings]
+    return [{"loc": list(item["loc"]), "type": item["type"], "msg": _text(item)} for item in findings]
+
+
+def _place(location: Sequence[str | int]) -> str:
+    """Return where a value stands, as callers know it: `roles.0`, or `header face-passphrase`."""
+    place, rest = ("body", location) if not location or location[0] not in PLACES else (location[0], location[1:])
+    name = ".".join(map(str, rest)) or str(place)
+    return f"header {name}" if place == "header" else name
+
+
+def _text(finding: Any) -> str:
+    if finding["type"] in OBJECT_NEEDED:
+        return "a JSON object is needed"
+    return str(finding["msg"]).removeprefix("Value error, ")

@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from service import errors
 from service.http.compat.errors import compat_response
-from service.http.options import errors_without_input, invalid_request
+from service.http.options import OBJECT_NEEDED, errors_without_input, invalid_request
 
 
 def problem(scope: Scope, error: errors.ServiceError, **extra: Any) -> Response:
@@ -41,6 +41,8 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error.__cause__, errors.ServiceError):  # FastAPI's answer to an error while it read the body
         return await _on_service_error(request, error.__cause__)
+    if error.status_code == 400:  # FastAPI's answer to a body whose bytes are no text, or nested without end
+        return await _on_service_error(request, errors.InvalidJson())
     if error.status_code == 404:
         return problem(request.scope, errors.NotFound())
     if error.status_code == 405:
@@ -53,4 +55,15 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     findings = error.errors()
+    for item in findings:
+        if item["type"] == "json_invalid":
+            reason = item.get("ctx", {}).get("error", "it ends too early")
+            return await _on_service_error(request, errors.InvalidJson(f"at character {item['loc'][-1]}: {reason}"))
+        if item["loc"] == ("body",) and item["type"] in OBJECT_NEEDED and not _says_json(request):
+            return await _on_service_error(request, errors.UnsupportedContentType("send it as application/json"))
     return problem(request.scope, invalid_request(findings), errors=errors_without_input(findings))
+
+
+def _says_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")

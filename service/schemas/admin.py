@@ -12,7 +12,7 @@ from service.schemas.names import Role
 class ExportOptions(BaseModel):
     """The request of an export: the passphrase that encrypts the file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     passphrase: str = Field(min_length=8, max_length=1000, repr=False)
 
@@ -20,7 +20,7 @@ class ExportOptions(BaseModel):
 class MergeOptions(BaseModel):
     """The request of a merge: the collection whose subjects are added to another; it stays as it is."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     source: str
 
@@ -49,7 +49,7 @@ class KeyRotated(BaseModel):
 class KeyOptions(BaseModel):
     """The request of a new API key."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     label: str = Field(min_length=1, max_length=100)
     roles: list[Role] = Field(min_length=1)
@@ -64,7 +64,7 @@ class KeyOptions(BaseModel):
 class RotateOptions(BaseModel):
     """The request of a new secret for an API key."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     grace: float = Field(0, ge=0, le=30 * 86400, description="seconds for which the old secret works too")
 

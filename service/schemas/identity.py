@@ -6,7 +6,18 @@ import base64
 import binascii
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, JsonValue, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    JsonValue,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from service.schemas.faces import Box, FaceQuality, Problem, Share, rounded
 from service.schemas.names import Mode
@@ -22,12 +33,27 @@ Thresholds = Annotated[
         examples=[{"0.001": 0.4}],
     ),
 ]
+
+
+def told_as(text: str) -> WrapValidator:
+    """Return a validator that says in one sentence what a value of several types should be."""
+
+    def validate(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            raise PydanticCustomError("choice", "{text}", {"text": text}) from error
+
+    return WrapValidator(validate)
+
+
 Choice = Annotated[
     Literal["largest", "only"] | Annotated[int, Field(ge=0, le=99)],
+    told_as("Input should be 'largest', 'only' or a number from 0 to 99"),
     Field(description="which face of a photo: the largest, the only one, or a number from 0, largest first"),
 ]
 OnConflict = Literal["report", "refuse", "ignore"]
-Seconds = Annotated[float, Field(gt=0, le=1e10, strict=True)]
+Seconds = Annotated[float, Field(gt=0, le=1e10)]
 MAX_DIMENSION = 4096
 
 
@@ -115,7 +141,7 @@ class Quality(FaceQuality):
 class PolicyOptions(BaseModel):
     """The policy of a collection: how it pools media and what it keeps."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     mode: Mode = Field("media", description="media: mean of media; median: of all frames; quality: weighted mean")
     reject_below: float | None = Field(
@@ -150,7 +176,7 @@ class Collections(BaseModel):
 class SubjectOptions(BaseModel):
     """The request that makes or changes a subject: metadata, and the time to live."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     metadata: dict[str, JsonValue] | None = Field(None, description="a JSON object of the caller's, kept encrypted")
     ttl: Seconds | None = Field(
@@ -161,7 +187,7 @@ class SubjectOptions(BaseModel):
 class NewName(BaseModel):
     """The request that gives a subject another name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: str = Field(min_length=1, max_length=256, pattern=r"^[^/]+$")
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from service.schemas.faces import Box, Share
-from service.schemas.identity import Choice, FaceUsed, Quality, Similarity, Thresholds
+from service.schemas.identity import Choice, FaceUsed, Quality, Similarity, Thresholds, told_as
 
 
 class SearchOptions(BaseModel):
@@ -15,7 +15,9 @@ class SearchOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    face: Choice | Literal["all"] = Field(
+    face: Annotated[
+        Choice | Literal["all"], told_as("Input should be 'largest', 'only', 'all' or a number from 0 to 99")
+    ] = Field(
         "largest",
         description="which face of a photo: the largest, the only one, a number from 0, largest first, or all of one "
         "photo, each searched by itself",
