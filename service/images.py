@@ -39,6 +39,8 @@ HARMLESS = re.compile("extraneous bytes|Inconsistent progression|Unknown Adobe|J
 FILLER = b"\xaa" * 512
 """Bytes that no decoder reads where the picture was complete before them. A decoder whose data end early goes on with
 zeros: the first bit here is a one, so that from there on it decodes another picture."""
+MOST_BITS = 16
+"""Bits of a sample. What black and white are in larger integers, and in floating-point numbers, no file says."""
 READERS = {"HEIF": "pillow_heif", "JXL": "pillow_jxl"}
 """Packages that read formats for Pillow."""
 BROKEN = (
@@ -170,6 +172,8 @@ def _bgra_over_white(colors: np.ndarray[Any, Any]) -> Pixels:
 def _decode_pillow(data: bytes, header: ImageHeader) -> tuple[Pixels, int]:
     """Return the pixels as stored and the orientation that Pillow knows of. Raises NotAnImage, ImageBroken."""
     _register_reader(header.format)
+    if header.format == "TIFF" and header.bits > MOST_BITS:
+        raise ImageBroken(f"a TIFF file of {header.bits} bits a sample is not read: send 8 or 16 bits")
     try:
         image = Image.open(io.BytesIO(data), formats=[header.format])
         if image.width * image.height > header.pixels:

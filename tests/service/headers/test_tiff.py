@@ -87,6 +87,16 @@ def test_grey_is_read(bits: int) -> None:
     assert np.array_equal(images.decode(data, header_of(data))[:, :, 1], grey)
 
 
+@pytest.mark.parametrize("kind", ["<f4", "<u4", "<i4", "<f8"])
+@pytest.mark.parametrize("photometric", ["minisblack", "rgb"])
+def test_samples_whose_black_and_white_nobody_knows_are_refused(kind: str, photometric: str) -> None:
+    """Floating-point numbers from 0 to 1 would be read as black, and answered with no face."""
+    pixels = scene()[:, :, 0] if photometric == "minisblack" else scene()
+    data = written((pixels / 255).astype(kind), photometric=photometric)
+    with pytest.raises(ImageBroken, match="send 8 or 16 bits"):
+        images.decode(data, header_of(data))
+
+
 @pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg", "packbits", "tiff_adobe_deflate"])
 def test_compressed_ones_are_read(compression: str) -> None:
     out = io.BytesIO()
