@@ -122,7 +122,7 @@ def segment(name: str) -> str:
     An HTTP client resolves `.` and `..` before it sends a request: `…/media/..` would be the subject itself.
     """
     if name in ("", ".", "..") or "/" in name:
-        raise FaceError(0, "invalid_name", "a name or an id is not empty, not '.' or '..', and has no '/' in it")
+        raise FaceError(0, "invalid_name", "a name is not empty, not '.' or '..', and has no '/' in it")
     return quote(name, safe="")
 
 

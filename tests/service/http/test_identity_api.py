@@ -265,8 +265,8 @@ def test_a_collections_policy_is_made_once(served: Served):
     problem(client.put("/v1/collections/x", json={"mode": "best"}), 422, "invalid_request")
     problem(
         client.put("/v1/collections/x", content=b"{", headers={"content-type": "application/json"}),
-        422,
-        "invalid_request",
+        400,
+        "invalid_json",
     )
     problem(client.put(f"/v1/collections/{'x' * 300}"), 422, "invalid_name")
     url = "/v1/collections/album/subjects/ada/media"
