@@ -7,6 +7,7 @@ neither numpy nor the web framework: the client reads its settings here too.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -31,7 +32,7 @@ class Settings(BaseSettings):
     variable `FACE_…` that is no setting.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, allow_inf_nan=False)
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
@@ -154,7 +155,9 @@ class Settings(BaseSettings):
     )
     old_calibration: Path | None = Field(None, description="thresholds of the second model, where they are your own")
     model_digest: str | None = Field(
-        None, description="digest of the only model that may answer; without it the one that most workers have"
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="digest of the only model that may answer; without it the one that most workers have",
     )
     device: Device = Field("cpu", description="where the model runs: `cpu`, `cuda` or `cuda:N`")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
@@ -258,13 +261,16 @@ class Settings(BaseSettings):
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
-            if not origin.startswith(("http://", "https://")) or origin.rstrip("/") != origin:
+            if re.fullmatch(r"https?://[^/?#@*\s]+", origin) is None:
                 raise ValueError(f"an origin is like https://example.org, not {origin!r}")
-        return value
+        return tuple(origin.lower() for origin in value)  # as browsers send it
 
     @field_validator("image_hosts", "webhook_hosts")
     @classmethod
-    def _lower_case(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _bare_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if re.fullmatch(r"[\w.:-]+", host) is None:  # a URL or a pattern would match no host, ever
+                raise ValueError(f"a host is like example.org, example.org:8443 or ::1, not {host!r}")
         return tuple(host.lower() for host in value)
 
     @model_validator(mode="after")

@@ -32,8 +32,7 @@ def unknown_variables(names: Iterable[str], settings: Iterable[str]) -> list[str
 def explain(error: ValidationError) -> str:
     """Return one line for each bad setting, with the name its user knows it by."""
     return "\n".join(
-        f"{PREFIX}{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}"
-        if item["loc"]
-        else item["msg"].removeprefix("Value error, ")
+        (f"{PREFIX}{'_'.join(map(str, item['loc'])).upper()}: " if item["loc"] else "")
+        + item["msg"].removeprefix("Value error, ")
         for item in error.errors()
     )

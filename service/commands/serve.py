@@ -55,6 +55,10 @@ def serve(settings: Settings, _: argparse.Namespace) -> int:
     logs.configure(settings.log_level)
     listener = listen(settings.host, settings.port)
     analyzer = model.load(settings)
+    if settings.model_digest not in (None, analyzer.digest):
+        raise CommandError(
+            f"FACE_MODEL_DIGEST names another model than these weights, whose digest is {analyzer.digest}"
+        )
     old_model = _load_old_model(settings, analyzer.digest)
     from service.worker.loop import Worker, running
 

@@ -133,7 +133,15 @@ class Resources:
         return self._gallery is not None or self.settings.redis_url is not None or database(self.settings).exists()
 
     def check_start(self) -> None:
-        """Refuse to start without the master key of a gallery that exists. Raises MasterKeyMissing."""
+        """Refuse to start without the master key of a gallery that exists, or with FACE_MASTER_KEY that is none.
+
+        Raises MasterKeyMissing, BadMasterKey.
+        """
+        if self.settings.master_key is not None:
+            try:
+                parse_master_keys(self.settings.master_key.get_secret_value())
+            except BadMasterKey as error:
+                raise BadMasterKey(f"FACE_MASTER_KEY: {error}") from error
         if self.exists():
             with suppress(StorageUnavailable):  # a Redis that is away now may come
                 try:

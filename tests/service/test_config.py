@@ -6,7 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 from service.config import Settings
-from service.environment import explain
+from service.environment import PREFIX, explain
+
+FLOATS = [
+    f"{PREFIX}{name.upper()}"
+    for name, field in Settings.model_fields.items()
+    if field.annotation in (float, float | None)
+]
 
 
 def test_environment_and_units(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +36,14 @@ def test_environment_and_units(monkeypatch: pytest.MonkeyPatch) -> None:
         ("FACE_MAX_BYTES", "many"),
         ("FACE_CORS_ORIGINS", "*"),
         ("FACE_CORS_ORIGINS", "https://a.example/"),
+        ("FACE_CORS_ORIGINS", "https://a.example/path"),
+        ("FACE_CORS_ORIGINS", "https://*.example"),
+        ("FACE_IMAGE_HOSTS", "https://photos.example"),
+        ("FACE_IMAGE_HOSTS", "photos.example/holiday"),
+        ("FACE_WEBHOOK_HOSTS", "ok.example, *.example.org"),
+        ("FACE_MODEL_DIGEST", "e88c"),
         ("FACE_PROPOSALS", "magic"),
+        *((name, value) for name in FLOATS for value in ("inf", "nan", "1e400")),
     ],
 )
 def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -38,6 +51,15 @@ def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value:
     with pytest.raises(ValidationError) as caught:
         Settings()
     assert explain(caught.value).startswith(f"{name}: ")
+    assert "Value error" not in explain(caught.value)
+
+
+def test_hosts_and_origins_are_as_browsers_and_urls_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACE_IMAGE_HOSTS", "Photos.example, 10.0.0.1:8443, ::1")
+    monkeypatch.setenv("FACE_CORS_ORIGINS", "https://Shop.example:8443")
+    settings = Settings()
+    assert settings.image_hosts == ("photos.example", "10.0.0.1:8443", "::1")
+    assert settings.cors_origins == ("https://shop.example:8443",)
 
 
 @pytest.mark.parametrize(

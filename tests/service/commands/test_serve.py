@@ -1,5 +1,6 @@
 """serve as its users run it: a process, its streams, its exit status."""
 
+import hashlib
 import json
 import os
 import pty
@@ -64,6 +65,13 @@ def test_mistakes_are_told_without_a_traceback(words: list[str], env: dict[str, 
     assert done.returncode == status, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_only_the_model_of_the_settings_answers(tiny_checkpoint: Path) -> None:
+    done = run("serve", "--port", 0, "--weights", tiny_checkpoint, FACE_MODEL_DIGEST="f" * 64)
+    assert done.returncode == 1
+    assert hashlib.sha256(tiny_checkpoint.read_bytes()).hexdigest() in done.stderr
+    assert "FACE_MODEL_DIGEST names another model" in done.stderr
 
 
 def test_a_port_in_use(tiny_checkpoint: Path) -> None:

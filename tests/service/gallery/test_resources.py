@@ -7,6 +7,7 @@ import pytest
 from service.commands import CommandError
 from service.commands.serve import http_server
 from service.config import Settings
+from service.crypto.vault import BadMasterKey
 from service.gallery.resources import MasterKeyMissing, Resources, open_keys
 from service.ops.metrics import Metrics
 from service.queue.local import LocalQueue
@@ -63,6 +64,13 @@ def test_with_a_wrong_key_the_start_goes_on_and_the_reason_is_told(settings: Set
     resources.check_start()
     assert "another master key" in (resources.problem() or "")
     resources.close()
+
+
+def test_a_key_in_the_settings_that_is_none_ends_the_start(tmp_path: Path):
+    """Else the first who makes a collection would be told, with 500."""
+    resources = Resources(Settings(data_dir=tmp_path, master_key="short"))  # type: ignore[arg-type]
+    with pytest.raises(BadMasterKey, match="FACE_MASTER_KEY: a master key is 32 bytes in base64"):
+        resources.check_start()
 
 
 def test_nothing_is_written_before_a_gallery_is_needed(tmp_path: Path):
