@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 import threading
 import time
@@ -32,7 +33,7 @@ class SqliteFile:
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            _create(path)
         except OSError as error:
             raise StorageUnavailable("the gallery's file cannot be opened") from error
         with self.connection() as connection:
@@ -171,6 +172,26 @@ class SqliteFile:
         if self._max_pages is not None:
             connection.execute(f"PRAGMA max_page_count = {self._max_pages}").fetchall()
         return connection
+
+
+def _create(path: Path) -> None:
+    """Make an empty file, readable by its owner only, where there is none.
+
+    A file that is there is not opened, be it for a moment: with the first descriptor that a process closes, all of its
+    locks on that file are gone. The next process that leaves would take itself for the last one and delete the log
+    that connections of this one still write to.
+    """
+    if path.exists():
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(f"{path} may not be read and written")
+        return
+    empty = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    os.close(os.open(empty, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        with suppress(FileExistsError):  # another thread or process was faster
+            os.link(empty, path)
+    finally:
+        empty.unlink()
 
 
 def _translated(error: sqlite3.Error) -> StorageFull | StorageUnavailable:
