@@ -225,7 +225,7 @@ class Gallery:
                 meta = edit.collection.meta
                 checks.check_model(meta, model)
                 if edit.stored is None and not create:
-                    raise SubjectNotFound
+                    raise SubjectNotFound("there is no such subject in this collection; `create=true` makes it")
                 now = self.encrypted.now()
                 by_id = {medium.id: medium for medium in edit.subject.media}
                 for new in (checks.clean_medium(medium, meta.dimension) for medium in media):

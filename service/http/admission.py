@@ -101,7 +101,10 @@ class Admission:
         scope["route_path"] = next(iter(endpoints.values())).path if endpoints else "other"
         if endpoint is None:
             self._browsers.check(Headers(scope=scope), None)
-            raise MethodNotAllowed(headers={"Allow": allowed_methods(endpoints)}) if endpoints else NotFound()
+            if not endpoints:
+                raise NotFound("there is no such path or operation; /docs lists all")
+            allowed = allowed_methods(endpoints)
+            raise MethodNotAllowed(f"this path takes {allowed}", {"Allow": allowed})
         return endpoint, path
 
     async def _admit(self, scope: Scope, endpoint: Endpoint, record: Record) -> None:

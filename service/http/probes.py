@@ -202,7 +202,7 @@ def _number_of(faces: Sequence[FaceResult], faces_seen: int, choice: Choice) -> 
         boxes = [msgspec.to_builtins(face.box) for face in faces]
         return SeveralFaces(f"{faces_seen} faces were found; say which by `face`", boxes)
     number = choice if isinstance(choice, int) else 0
-    return number if number < len(faces) else NoSuchFace(f"{faces_seen} faces were found, counted from 0")
+    return number if number < len(faces) else NoSuchFace(f"faces in the photo: {faces_seen}, counted from 0")
 
 
 def _faces_seen(analysis: Analysis) -> int:

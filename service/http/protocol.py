@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import uuid
 from typing import Any
 
-from httptools import HttpParserError
+from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserInvalidURLError
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -30,6 +31,8 @@ DRAIN_SECONDS = 10
 """How much of a body, and for how long, is read and dropped after its request was refused, so that its sender, who may
 read the answer only when all is sent, sees it."""
 
+REASONED = (HttpParserError, HttpParserInvalidMethodError)
+"""Errors of the parser itself; what was raised while it called us back has words of its own."""
 UNREAD_SECONDS = 60
 """How long an answer may wait for its reader to take anything of it."""
 
@@ -187,7 +190,7 @@ class HttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's text says less
         """Answer a request that cannot be parsed with a problem document, and close the connection."""
         if not self.transport.is_closing():
-            self._refuse(self._refusal or errors.InvalidHttp())
+            self._refuse(self._refusal or errors.InvalidHttp(_reason(sys.exc_info()[1])))
 
     def _stop_parsing(self, error: errors.ServiceError) -> None:
         """Leave the parser by an exception, after which uvicorn calls send_400_response()."""
@@ -242,3 +245,12 @@ class HttpProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def _reason(error: BaseException | None) -> str:
+    """Return why a request could not be parsed, in the parser's words, which hold nothing of the request."""
+    if isinstance(error, HttpParserInvalidURLError):
+        return (
+            "the URL holds a character that it must not: of a name, all but ASCII letters, digits and -._~ stand as %XX"
+        )
+    return str(error) if type(error) in REASONED else ""

@@ -115,7 +115,7 @@ async def read_upload(
     else:
         raise UnsupportedContentType("send image/*, multipart/form-data or application/json")
     if (image_needed or upload.images) and not any(map(_is_something, upload.images)):
-        raise NoImage
+        raise NoImage("the image is empty" if upload.images else "")
     return upload
 
 
@@ -168,7 +168,7 @@ def _parse_json(body: bytes, max_images: int, many_templates: bool) -> tuple[lis
             raise BodyTooLarge(f"a JSON body may have {SMALL:,} bytes beside its images")
         fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         other_fields = {
-            name: raw if many_templates and name == "templates" else msgspec.json.decode(raw)
+            name: raw if many_templates and name == "templates" else _decoded(name, raw)
             for name, raw in fields.items()
             if name not in ("image", "images")
         }
@@ -182,6 +182,14 @@ def _parse_json(body: bytes, max_images: int, many_templates: bool) -> tuple[lis
     if len(texts) > max_images:
         raise TooManyImages(f"a request may hold {max_images} images, this one has {len(texts)}")
     return texts, is_list, other_fields
+
+
+def _decoded(name: str, raw: msgspec.Raw) -> object:
+    """Return the value of a field. Raises InvalidRequest for a number that no float holds."""
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"{name}: a number is too large") from error
 
 
 def _texts(image: bytes, images: bytes) -> tuple[list[str], bool]:

@@ -104,7 +104,10 @@ def service_collection(request: Request) -> str:
     elif len(key.collections) == 1 and not key.collections[0].endswith("*"):
         name = key.collections[0]
     else:
-        raise NotOneCollection("make one by `allinone-face keys create NAME --role ROLE --collection COLLECTION`")
+        raise NotOneCollection(
+            "this call needs a key of exactly one collection: `allinone-face keys create NAME --role ROLE --collection "
+            "COLLECTION`"
+        )
     request.state.audited = {"collection": name}
     return name
 

@@ -119,7 +119,7 @@ def associate(
             association.unsuccessful.append({"FaceId": face.id, "UserId": face.subject.id, "Reasons": reasons})
         elif subject.media and (share := confidence(face, subject)) < threshold:
             reasons = ["LOW_MATCH_CONFIDENCE"]
-            association.unsuccessful.append({"FaceId": face.id, "Confidence": 100 * share, "Reasons": reasons})
+            association.unsuccessful.append({"FaceId": face.id, "Confidence": round(100 * share, 3), "Reasons": reasons})
         else:
             _move(gallery, collection, face, subject)
             association.associated.append(face.id)
@@ -165,7 +165,7 @@ def matching_faces(
         if share_of is not None:
             scored_faces += [(share_of(means[face.id], match), face) for face in ranked[1:]]
     reported = sorted((each for each in scored_faces if each[0] >= threshold), key=lambda each: -each[0])
-    return [{"Similarity": 100 * share, "Face": face_answer(face)} for share, face in reported]
+    return [{"Similarity": round(100 * share, 3), "Face": face_answer(face)} for share, face in reported]
 
 
 def count_faces_and_users(gallery: Gallery, collection: str) -> tuple[int, int]:

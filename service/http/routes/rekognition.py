@@ -70,7 +70,7 @@ async def compare_faces(request: Request) -> Response:
         share = similarity_share(request, source_probe.vector, target_probe.vector, scoring, SCALE)
         detail = rekognition.compared_face(face, target_result)
         if share >= threshold:
-            matches.append({"Similarity": 100 * share, "Face": detail})
+            matches.append({"Similarity": round(100 * share, 3), "Face": detail})
         else:
             unmatched.append(detail)
     source_detail = rekognition.compared_face(source_result.analysis.faces[0], source_result)
@@ -234,7 +234,7 @@ async def search_users_by_image(request: Request) -> Response:
     count = rekognition.within("MaxUsers", message.max_users, 1, MOST_USERS)
     detail, _, row, scoring = await _searched(request, message.collection_id, message.image, MOST_USERS)
     matches = [
-        {"Similarity": 100 * match.share, "User": {"UserId": match.subject, "UserStatus": "ACTIVE"}}
+        {"Similarity": round(100 * match.share, 3), "User": {"UserId": match.subject, "UserStatus": "ACTIVE"}}
         for match in row
         if users.is_user(match.metadata) and match.share >= threshold
     ]

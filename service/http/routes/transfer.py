@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from service.errors import InvalidRequest, QueueFull, ServiceError
 from service.gallery import Collection, Vector
+from service.gallery.checks import clean_name
 from service.gallery.errors import CollectionNotFound
 from service.gallery.gallery import Gallery
 from service.gallery.reenrol import KeptPhoto, renew
@@ -94,7 +95,7 @@ def _read_import(gallery: Gallery, reader: BinaryIO, passphrase: str, collection
 @router.post("/{collection}/merge")
 async def merge_collections(request: Request, collection: str, options: MergeOptions) -> Merged:
     """Add all subjects and media of another collection to this one, which keeps its own where both have them."""
-    if options.source == collection:
+    if clean_name(options.source) == clean_name(collection):
         raise InvalidRequest("a collection cannot be merged into itself")
     key: Key | None = request.state.key
     if key is not None and not key.reaches(options.source):
