@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -28,11 +28,11 @@ class Instances:
             raise ValueError(f"{type(self).__name__} needs arrays of one length, got {lengths}")
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        # The instance's own dictionary: its fields in order, many times quicker to read than dataclasses.fields().
+        return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
 
     def __len__(self) -> int:
-        return len(next(iter(self._arrays().values())))
+        return next(len(value) for value in vars(self).values() if isinstance(value, np.ndarray))
 
     def __getitem__(self, index: Index) -> Self:
         if isinstance(index, int):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,29 +70,33 @@ def warp(image: Image, matrix: NDArray[Any], size: int) -> Image:
     What shrinks is averaged by area first, so that large faces do not alias. A map without inverse, or of numbers that
     are not finite, shows nothing: black.
     """
-    nothing = np.zeros((size, size, image.shape[2]), np.uint8)
+    # Plain numbers: arrays this small take longer to make than to compute with, and a photo has some thirty crops.
     (a, b, x), (c, d, y) = np.asarray(matrix, np.float64).tolist()
     determinant = a * d - b * c
-    if not np.isfinite(determinant + x + y) or abs(determinant) < 1e-9:
+    nothing = np.zeros((size, size, image.shape[2]), np.uint8)
+    if not math.isfinite(determinant) or abs(determinant) < 1e-9:
         return nothing
-    linear = np.array([(a, b), (c, d)])
-    inverse = np.array([(d, -b), (-c, a)]) / determinant
-    corners = (np.array([(0, 0), (size, 0), (size, size), (0, size)]) - (x, y)) @ inverse.T
-    low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 2, 0)
-    high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 2, image.shape[1::-1])
-    if (high <= low).any():
+    corners = [(u - x, v - y) for u, v in ((0, 0), (size, 0), (size, size), (0, size))]
+    columns = [(d * u - b * v) / determinant for u, v in corners]
+    rows = [(a * v - c * u) / determinant for u, v in corners]
+    if not all(map(math.isfinite, columns + rows)):
         return nothing
-    part = image[low[1] : high[1], low[0] : high[0]]
-    shift = linear @ low + (x, y)
+    left, top = max(math.floor(min(columns)) - 2, 0), max(math.floor(min(rows)) - 2, 0)
+    right = min(math.ceil(max(columns)) + 2, image.shape[1])
+    bottom = min(math.ceil(max(rows)) + 2, image.shape[0])
+    if right <= left or bottom <= top:
+        return nothing
+    part = image[top:bottom, left:right]
+    x, y = a * left + b * top + x, c * left + d * top + y
     shrink = 1 / abs(determinant) ** 0.5
     if shrink > 1:
-        width, height = part.shape[1], part.shape[0]
+        width, height = right - left, bottom - top
         smaller = max(round(width / shrink), 1), max(round(height / shrink), 1)
-        linear = linear * (width / smaller[0], height / smaller[1])
+        across, down = width / smaller[0], height / smaller[1]
+        a, b, c, d = a * across, b * down, c * across, d * down
         part = np.asarray(cv2.resize(part, smaller, interpolation=cv2.INTER_AREA), np.uint8)
     # OpenCV puts pixel centres at integers, we at half integers.
-    shift = shift + linear @ (0.5, 0.5) - 0.5
-    forward = np.column_stack([linear, shift])
+    forward = np.array([(a, b, x + (a + b) / 2 - 0.5), (c, d, y + (c + d) / 2 - 0.5)])
     return np.asarray(cv2.warpAffine(part, forward, (size, size), flags=cv2.INTER_LINEAR), dtype=np.uint8)
 
 

@@ -22,7 +22,7 @@ from model.datasets.readers import backgrounds
 from model.evaluate import celeba, helen, metrics
 from model.evaluate.result import Figure, Plot, Result, Table
 from model.evaluate.run import Analyzed, Run, reference_box
-from model.runtime.pipeline import LOW_SCORE
+from model.runtime.limits import LOW_SCORE
 
 NEGATIVES = ("negatives", "negatives_objects")
 RATES = ((0.05, 0.1), (0.01, 0.03))

@@ -15,7 +15,7 @@ from model.datasets.photo import Photo
 from model.evaluate import metrics
 from model.evaluate.result import Figure, Plot
 from model.evaluate.run import Run
-from model.runtime.pipeline import LOW_SCORE
+from model.runtime.limits import LOW_SCORE
 
 Found = tuple[metrics.Floats, metrics.Floats]
 """Boxes [N, 4] and scores [N] found in a photo."""

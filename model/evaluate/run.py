@@ -17,7 +17,8 @@ from model.datasets import Sample, data_dir
 from model.datasets.store import read_photo
 from model.evaluate import metrics
 from model.identity.projection import LearnedProjection
-from model.runtime.pipeline import LOW_SCORE, MIN_SCORE, Analyzer, Limits
+from model.runtime.limits import LOW_SCORE, MIN_SCORE, Limits
+from model.runtime.pipeline import Analyzer
 from model.structures import Faces
 
 BATCH = 16

@@ -12,8 +12,9 @@ import numpy as np
 from model import boxes as boxes_
 from model import warps
 from model.boxes import Array, Indices
+from model.halvings import Halvings
 from model.runtime.detections import CONTAINED, Detections, best_of_each_face, covered, inside_better
-from model.runtime.engines.protocol import Engine
+from model.runtime.engines.protocol import Networks
 from model.runtime.proposals import Offer
 from model.runtime.screening import FACELIKE_SCORE, SURE_SCORE, beside_faces, doubtful, screened, without_face
 from model.structures import Proposals
@@ -29,10 +30,10 @@ a second round where it moved 2.506 % (docs/log.md, 'fewer crops')."""
 
 
 class FirstPass:
-    """Detection, landmarks, visibility and pose by an engine whose crops have a side of `size` pixels."""
+    """Detection, landmarks, visibility and pose by networks whose crops have a side of `size` pixels."""
 
-    def __init__(self, engine: Engine, size: int, *, refines: bool = True) -> None:
-        self._engine = engine
+    def __init__(self, networks: Networks, size: int, *, refines: bool = True) -> None:
+        self._networks = networks
         self._size = size
         self._refines = refines
 
@@ -47,25 +48,25 @@ class FirstPass:
         candidates as they are, faint ones too, since a small network places some faces beside themselves. What does not
         reach the score `low` [images] is of no use later.
         """
-        if not self._engine.screens:
+        if not self._networks.screens:
             return self._look_at_proposals(images, offer.likely)
-        regions, scores = screened(self._engine.screen, images, offer.likely)
+        halvings = [Halvings(image) for image in images]
+        regions, scores = screened(self._networks.screen, halvings, offer.likely)
         seen = self.detect(images, regions.image_index, regions.boxes, regions.turns)
         # A region on a part of a face, refined, can score a trifle more than the face, and would take its place.
         seen = best_of_each_face(seen, 1, CONTAINED)
         facelike = beside_faces(offer.likely[scores >= FACELIKE_SCORE], seen[seen.scores >= SURE_SCORE])
         doubted = [*without_face(offer.every, seen).image_index, *facelike.image_index]
         again = self._outside_faces(offer.every[np.isin(offer.every.image_index, doubted)], seen, len(images))
-        again = doubtful(self._engine.screen, images, again)
+        again = doubtful(self._networks.screen, halvings, again)
         return Detections.cat([seen, self._look_at_doubtful(images, again, low)])
 
     def _look_at_doubtful(self, images: Sequence[Image], proposals: Proposals, low: Array) -> Detections:
         """A first pass over proposals that are hardly ever faces; most are told by a glance, where that is quicker."""
-        if self._engine.glances and len(proposals):
-            matrices = warps.region_matrices(proposals.boxes, self._size)
-            crops = warps.crop(images, proposals.image_index, matrices, self._size)
+        if self._networks.glances and len(proposals):
             least = GLANCE_SHARE * low[proposals.image_index]
-            proposals = proposals[self._engine.glance(crops) >= least]
+            crops = self._crops(images, proposals.image_index, proposals.boxes)
+            proposals = proposals[self._networks.glance(crops) >= least]
         return self.detect(images, proposals.image_index, proposals.boxes)
 
     def _look_at_proposals(self, images: Sequence[Image], proposals: Proposals) -> Detections:
@@ -97,8 +98,7 @@ class FirstPass:
         """One pass over square regions [K, 4], each turned about its centre by its turn [K] in degrees."""
         if not len(regions):
             return Detections.none()
-        crops = warps.crop(images, image_index, warps.region_matrices(regions, self._size, turns), self._size)
-        outputs = self._engine.detect(crops)
+        outputs = self._networks.detect(self._crops(images, image_index, regions, turns))
         points = outputs["landmarks"] * boxes_.sides(regions)[:, None]
         pose = outputs["pose"]
         if turns is None:
@@ -113,6 +113,11 @@ class FirstPass:
         with np.errstate(invalid="ignore"):
             return seen[np.isfinite(faces).all(axis=1) & (boxes_.area(faces) > 0)]
 
+    def _crops(
+        self, images: Sequence[Image], image_index: Indices, regions: Array, turns: Array | None = None
+    ) -> Image:
+        return warps.crop(images, image_index, warps.region_matrices(regions, self._size, turns), self._size)
+
     def refine(self, images: Sequence[Image], detections: Detections, low: Array) -> Detections:
         """Iterative Region Proposals: the upright box of the landmarks is the next region, until it no longer moves.
 
@@ -123,7 +128,7 @@ class FirstPass:
         if not self._refines:
             return last
         rounds = []
-        if self._engine.screens:
+        if self._networks.screens:
             settled = last.settled()
             rounds.append(last[settled])
             last = last[~settled]

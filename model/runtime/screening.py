@@ -74,16 +74,15 @@ class Regions(Instances):
         return replace(self, boxes=boxes.astype(np.float32), turns=turns.astype(np.float32))
 
 
-def screened(screen: Screen, images: Sequence[Image], proposals: Proposals) -> tuple[Regions, Array]:
+def screened(screen: Screen, images: Sequence[Halvings], proposals: Proposals) -> tuple[Regions, Array]:
     """Return the proposals that may be faces, each where its face lies and turned upright, one a face.
 
     And the score [K] of each proposal as it is: how much the first look takes it for a face.
     """
-    halvings = [Halvings(image) for image in images]
     regions = Regions.of_proposals(proposals)
     looks = []
     for least in (FIRST_SCORE, SECOND_SCORE):
-        scores, placements = _looked_at(screen, halvings, regions)
+        scores, placements = _looked_at(screen, images, regions)
         looks.append(scores)
         placed = regions.moved(placements)
         likelihood = scores * regions.scores
@@ -92,24 +91,24 @@ def screened(screen: Screen, images: Sequence[Image], proposals: Proposals) -> t
     return regions, looks[0]
 
 
-def doubtful(screen: Screen, images: Sequence[Image], proposals: Proposals) -> Proposals:
+def doubtful(screen: Screen, images: Sequence[Halvings], proposals: Proposals) -> Proposals:
     """Return those of at most FAINT_PER_IMAGE proposals an image that look most like faces, as they are, best first.
 
     They are for photos in which screened() led to no face: most of the faces lost there were placed beside themselves.
     """
     proposals = first_of_each_image(proposals, FAINT_PER_IMAGE)
-    scores, _ = _looked_at(screen, [Halvings(image) for image in images], Regions.of_proposals(proposals))
+    scores, _ = _looked_at(screen, images, Regions.of_proposals(proposals))
     order = np.lexsort((-scores, proposals.image_index))
     order = order[scores[order] >= DOUBTFUL_SCORE]
     return first_of_each_image(proposals[order], DOUBTFUL_PER_IMAGE)
 
 
-def _looked_at(screen: Screen, halvings: Sequence[Halvings], regions: Regions) -> tuple[Array, Array]:
+def _looked_at(screen: Screen, images: Sequence[Halvings], regions: Regions) -> tuple[Array, Array]:
     """Return scores [K] and placements [K, 4] of the screening network for regions of images."""
     if not len(regions):
         return np.zeros(0, np.float32), np.zeros((0, 4), np.float32)
     matrices = warps.region_matrices(regions.boxes, SIZE, regions.turns)
-    crops = [halvings[i].crop(m, SIZE) for i, m in zip(regions.image_index.tolist(), matrices, strict=True)]
+    crops = [images[i].crop(m, SIZE) for i, m in zip(regions.image_index.tolist(), matrices, strict=True)]
     return screen(np.stack(crops))
 
 

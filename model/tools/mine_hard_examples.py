@@ -19,7 +19,8 @@ from model import boxes as boxes_
 from model.datasets import Array, Sample, mixture
 from model.datasets.regions import MISSED, Regions
 from model.datasets.store import PhotoStore
-from model.runtime.pipeline import LOW_SCORE, Analyzer, AnalyzerConfig, Limits
+from model.runtime.limits import LOW_SCORE, Limits
+from model.runtime.pipeline import Analyzer, AnalyzerConfig
 
 SURE = 0.95
 

@@ -22,7 +22,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from model.runtime.pipeline import Analyzer, Limits
+from model.runtime.limits import Limits
+from model.runtime.pipeline import Analyzer
 from service.config import Settings
 from service.errors import DeadlineExceeded
 from service.ops.metrics import Metrics

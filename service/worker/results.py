@@ -13,7 +13,8 @@ from model.identity import comparison
 from model.identity.age_range import AgeRanges
 from model.landmarks import NAMES
 from model.runtime import quality
-from model.runtime.pipeline import Analyzer, AnalyzerConfig, Limits
+from model.runtime.limits import Limits
+from model.runtime.pipeline import Analyzer, AnalyzerConfig
 from model.structures import Faces
 from service import images
 from service.config import Settings

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import skimage.data
 
-from model.runtime.pipeline import Analyzer, Limits
+from model.runtime.limits import Limits
+from model.runtime.pipeline import Analyzer
 
 HEAD = (slice(28, 228), slice(130, 330))
 """A square of the astronaut's photo; her face takes about 0.55 of its side."""

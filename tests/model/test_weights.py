@@ -7,7 +7,8 @@ import skimage.data
 from model.datasets import cache_dir, shared_dir
 from model.evaluate import celeba, detection, helen, lfw, metrics, utkface
 from model.evaluate.run import Run
-from model.runtime.pipeline import LOW_SCORE, MIN_SCORE, Analyzer, Limits
+from model.runtime.limits import LOW_SCORE, MIN_SCORE, Limits
+from model.runtime.pipeline import Analyzer
 
 pytestmark = pytest.mark.slow
 

@@ -25,7 +25,8 @@ from model.evaluate import metrics
 from model.evaluate.ellipses import box_polygon, ellipse_polygon, polygon_iou
 from model.evaluate.result import Figure, Plot, Result
 from model.evaluate.run import Run
-from model.runtime.pipeline import LOW_SCORE, Analyzer
+from model.runtime.limits import LOW_SCORE
+from model.runtime.pipeline import Analyzer
 
 FALSE_POSITIVES = (100, 500, 1000, 2000)
 PLAIN = np.array([0.6, 0.45, 0.0, 0.0])

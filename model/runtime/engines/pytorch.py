@@ -14,7 +14,7 @@ from model import checkpoint
 from model.boxes import Array
 from model.proposal_network import ProposalNetwork
 from model.runtime import passes
-from model.runtime.engines.protocol import EngineName, Outputs
+from model.runtime.engines.protocol import EngineName, Networks, Outputs
 from model.runtime.inference import Inference
 from model.screening_network import ScreeningNetwork, read_screening
 from model.warps import Image
@@ -44,6 +44,11 @@ class TorchEngine:
             self._screening = screening.to(device, memory_format=torch.channels_last) if screening else None  # type: ignore[call-overload]
         number_format = str(DTYPES[dtype]).removeprefix("torch.")
         self.precision = {"detection": number_format, "identity": number_format}
+
+    @property
+    def lanes(self) -> Sequence[Networks]:
+        """Return none: PyTorch's operations share all threads, or the GPU."""
+        return ()
 
     @property
     def screens(self) -> bool:

@@ -13,7 +13,8 @@ from model import boxes, checkpoint, warps
 from model.checkpoint import CheckpointError
 from model.network import AllInOne, NetworkConfig
 from model.runtime import pipeline
-from model.runtime.pipeline import Analyzer, AnalyzerConfig, Limits
+from model.runtime.limits import Limits
+from model.runtime.pipeline import Analyzer, AnalyzerConfig
 from model.structures import Faces
 from model.tasks import TASKS
 from tests.conftest import TINY

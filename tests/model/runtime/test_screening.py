@@ -9,10 +9,12 @@ import skimage.data
 import torch
 
 from model import boxes, checkpoint, landmarks, warps
+from model.halvings import Halvings
 from model.runtime.detections import CONTAINED, Detections, best_of_each_face
 from model.runtime.engines.pytorch import TorchEngine
 from model.runtime.first_pass import GLANCE_SHARE
-from model.runtime.pipeline import LOW_SCORE, Analyzer, AnalyzerConfig
+from model.runtime.limits import LOW_SCORE
+from model.runtime.pipeline import Analyzer, AnalyzerConfig
 from model.runtime.proposals import Offer
 from model.runtime.screening import (
     DOUBTFUL_PER_IMAGE,
@@ -85,7 +87,7 @@ def test_a_poor_proposal_needs_a_better_screening():
         return np.full(len(crops), 0.3, np.float32), np.zeros((len(crops), 4), np.float32)
 
     offered = dataclasses.replace(proposals((0, 0, 40, 40), (50, 50, 90, 90)), scores=np.array([0.9, 0.1]))
-    left, scores = screened(screen, [np.zeros((90, 90, 3), np.uint8)], offered)
+    left, scores = screened(screen, [Halvings(np.zeros((90, 90, 3), np.uint8))], offered)
     assert left.scores.tolist() == [0.9]
     np.testing.assert_allclose(scores, [0.3, 0.3])
 
@@ -102,7 +104,9 @@ def test_what_is_no_face_is_dropped_and_the_rest_seen_again_where_it_lies():
 
     image = np.full((200, 300, 3), 200, np.uint8)
     image[:, 150:] = 0
-    left, scores = screened(screen, [image], proposals((20, 20, 60, 60), (220, 20, 260, 60), (40, 100, 100, 160)))
+    left, scores = screened(
+        screen, [Halvings(image)], proposals((20, 20, 60, 60), (220, 20, 260, 60), (40, 100, 100, 160))
+    )
     assert seen == [3, 2]
     assert scores.tolist() == [1, 0, 1]
     assert left.turns.tolist() == [10, 10]
@@ -114,8 +118,8 @@ def test_no_proposals_are_no_regions():
         raise AssertionError("there is nothing to look at")
 
     image = np.zeros((50, 50, 3), np.uint8)
-    assert [len(part) for part in screened(screen, [image], proposals())] == [0, 0]
-    assert len(doubtful(screen, [image], proposals())) == 0
+    assert [len(part) for part in screened(screen, [Halvings(image)], proposals())] == [0, 0]
+    assert len(doubtful(screen, [Halvings(image)], proposals())) == 0
 
 
 def test_where_no_face_is_sure_the_most_facelike_candidates_are_looked_at_as_they_are():
@@ -129,12 +133,14 @@ def test_where_no_face_is_sure_the_most_facelike_candidates_are_looked_at_as_the
     for number, level in enumerate(levels):
         image[:, 100 * number : 100 * (number + 1)] = level
     offered = proposals(*[(100 * number + 20, 20, 100 * number + 80, 80) for number in range(len(levels))])
-    chosen = doubtful(screen, [image[:, :200], image], dataclasses.replace(offered, image_index=np.full(9, 1)))
+    chosen = doubtful(
+        screen, [Halvings(image[:, :200]), Halvings(image)], dataclasses.replace(offered, image_index=np.full(9, 1))
+    )
     assert chosen.image_index.tolist() == [1] * DOUBTFUL_PER_IMAGE
     brightest = sorted(range(len(levels)), key=lambda number: -levels[number])[:DOUBTFUL_PER_IMAGE]
     np.testing.assert_array_equal(chosen.boxes, offered.boxes[brightest])
     two = dataclasses.replace(offered[:3], image_index=np.array([0, 0, 1]))
-    assert doubtful(screen, [image, image], two).boxes.tolist() == two.boxes[1:].tolist()
+    assert doubtful(screen, [Halvings(image)] * 2, two).boxes.tolist() == two.boxes[1:].tolist()
 
 
 def test_placements_without_extent_are_no_regions():
@@ -142,7 +148,7 @@ def test_placements_without_extent_are_no_regions():
     with np.errstate(over="ignore"):
         left, _ = screened(
             lambda crops: (np.ones(len(crops), np.float32), odd[-len(crops) :]),
-            [np.zeros((90, 90, 3), np.uint8)],
+            [Halvings(np.zeros((90, 90, 3), np.uint8))],
             proposals((0, 0, 20, 20), (30, 30, 50, 50), (60, 60, 80, 80)),
         )
     assert boxes.centres(left.boxes).tolist() == [[70, 70]]
@@ -184,7 +190,7 @@ def test_the_first_look_is_at_the_screened_regions(drawn_checkpoint: Path, photo
     analyzer = Analyzer(AnalyzerConfig(weights=drawn_checkpoint, engine="torch"))
     assert analyzer.engine.screens
     offered = analyzer.propose(photo)
-    expected, _ = screened(analyzer.engine.screen, [photo], offered)
+    expected, _ = screened(analyzer.engine.screen, [Halvings(photo)], offered)
     looked = analyzer.first_pass.detect([photo], expected.image_index, expected.boxes, expected.turns)
     faces = best_of_each_face(looked, 1, CONTAINED)
     seen = analyzer.first_pass.look([photo], Offer(offered, offered), LOW)[: len(faces)]
