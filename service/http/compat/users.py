@@ -118,8 +118,8 @@ def associate(
             reasons = ["ASSOCIATED_TO_A_DIFFERENT_USER"]
             association.unsuccessful.append({"FaceId": face.id, "UserId": face.subject.id, "Reasons": reasons})
         elif subject.media and (share := confidence(face, subject)) < threshold:
-            reasons = ["LOW_MATCH_CONFIDENCE"]
-            association.unsuccessful.append({"FaceId": face.id, "Confidence": round(100 * share, 3), "Reasons": reasons})
+            confident = {"Confidence": round(100 * share, 3), "Reasons": ["LOW_MATCH_CONFIDENCE"]}
+            association.unsuccessful.append({"FaceId": face.id, **confident})
         else:
             _move(gallery, collection, face, subject)
             association.associated.append(face.id)

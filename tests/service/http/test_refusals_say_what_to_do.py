@@ -45,7 +45,8 @@ def test_a_request_that_cannot_be_parsed(served: Served, line: str, words: str) 
 def test_a_method_or_a_path_that_is_not_there(served: Served) -> None:
     answer = is_problem(served.client.get("/v1/faces"), 405, "method_not_allowed")
     assert answer["detail"] == "this path takes POST"
-    assert is_problem(served.client.post("/v1/faces/"), 404, "not_found")["detail"].startswith("there is no such path or operation")
+    answer = is_problem(served.client.post("/v1/faces/"), 404, "not_found")
+    assert answer["detail"] == "there is no such path or operation; /docs lists all"
 
 
 def test_a_first_enrolment_that_does_not_say_create(served: Served) -> None:
