@@ -90,8 +90,8 @@ class SqliteStore(Store):
 
     @override
     def delete_record(self, name: str) -> bool:
-        with self._file.delete() as connection:
-            return connection.execute("DELETE FROM records WHERE name = ?", (name,)).rowcount > 0
+        query = "DELETE FROM records WHERE name = ?"
+        return self._file.delete(lambda connection: connection.execute(query, (name,)).rowcount > 0)
 
     # -- collections --------------------------------------------------------------------------------------------------
 
@@ -149,10 +149,15 @@ class SqliteStore(Store):
     @override
     def delete_collection(self, collection: bytes, catalog: RecordChange | None = None) -> bool:
         query = "DELETE FROM collections WHERE id = ?"
-        with self._file.delete() as connection:
-            if not _replaced(connection, catalog) or not connection.execute(query, (collection,)).rowcount:
-                connection.rollback()
-                return False
+
+        def work(connection: sqlite3.Connection) -> bool:
+            if _replaced(connection, catalog) and connection.execute(query, (collection,)).rowcount:
+                return True
+            connection.rollback()
+            return False
+
+        if not self._file.delete(work):
+            return False
         self._file.scrub_if_possible()
         return True
 
@@ -192,7 +197,7 @@ class SqliteStore(Store):
 
     @override
     def put(self, collection: bytes, version: int, subject: SubjectWrite, ledger: LedgerUpdate) -> bool:
-        with self._file.write() as connection:
+        def work(connection: sqlite3.Connection) -> bool:
             if not _advance(connection, collection, version, ledger):
                 return False
             query = (
@@ -206,13 +211,19 @@ class SqliteStore(Store):
             connection.executemany("DELETE FROM photos WHERE serial = ? AND medium = ?", deleted)
             added = [(serial, medium, photo) for medium, photo in subject.photos.items()]
             connection.executemany("INSERT OR REPLACE INTO photos VALUES (?, ?, ?)", added)
-        if subject.delete_photos:
-            self._file.scrub_if_possible()
+            return True
+
+        if not subject.delete_photos:
+            with self._file.write() as connection:
+                return work(connection)
+        if not self._file.delete(work):
+            return False
+        self._file.scrub_if_possible()
         return True
 
     @override
     def delete(self, collection: bytes, version: int, tag: bytes, ledger: LedgerUpdate) -> bool:
-        with self._file.delete() as connection:
+        def work(connection: sqlite3.Connection) -> bool:
             if not _advance(connection, collection, version, ledger):
                 return False
             query = "DELETE FROM subjects WHERE collection = ? AND tag = ? RETURNING serial"
@@ -222,6 +233,10 @@ class SqliteStore(Store):
             query = "DELETE FROM deletions WHERE collection = ? AND version <= ?"
             if oldest > 0 and connection.execute(query, (collection, oldest)).rowcount:
                 connection.execute("UPDATE collections SET floor = ? WHERE id = ?", (oldest, collection))
+            return True
+
+        if not self._file.delete(work):
+            return False
         self._file.scrub_if_possible()
         return True
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,6 +18,11 @@ from service.gallery.stores.store import JUMP_SECONDS
 BUSY_SECONDS = 10.0
 RESERVE_BYTES = 4 << 20
 """Bytes of a file beside the gallery that is given up when a deletion finds the disk full."""
+VACUUMED_PAGES = 4096
+"""Free pages of 4 KiB that are dropped from the file in one transaction."""
+VACUUMED_PAGES_WITHOUT_ROOM = 128
+VACUUM_SECONDS = 5.0
+"""How long a caller waits for free pages, which were overwritten already, to leave the file; a later one goes on."""
 CLOCK_SECONDS = 60.0
 """How often the latest time is written to the file."""
 _CLOCK = "CREATE TABLE IF NOT EXISTS clock (id INTEGER PRIMARY KEY CHECK (id = 0), latest REAL NOT NULL)"
@@ -79,7 +85,10 @@ class SqliteFile:
         A reader that is under way keeps the log from being emptied; the next deletion or call does it.
         """
         with self.connection() as connection:
-            connection.execute("PRAGMA incremental_vacuum").fetchall()
+            if self._has_room():
+                _vacuum(connection, VACUUMED_PAGES, VACUUM_SECONDS)
+            else:
+                _vacuum(connection, VACUUMED_PAGES_WITHOUT_ROOM)
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self._fill_reserve()
 
@@ -122,14 +131,40 @@ class SqliteFile:
             if connection.in_transaction:
                 connection.commit()
 
-    @contextmanager
-    def delete(self) -> Iterator[sqlite3.Connection]:
-        """Write for a deletion, which must be possible on a full disk too: the reserve is given up for it."""
+    def delete(self, work: Callable[[sqlite3.Connection], bool]) -> bool:
+        """Do a deletion as one transaction, which must be possible on a full disk too: the reserve is given up for it.
+
+        `work` returns whether anything was deleted; it is called again where overwriting what it frees took more room
+        than there is.
+        """
         if not self._has_room():
-            with suppress(OSError):
-                self._reserve.unlink()
-        with self.write() as connection:
-            yield connection
+            self._give_up_reserve()
+        try:
+            with self.write() as connection:
+                return work(connection)
+        except StorageFull:
+            self._give_up_reserve()
+        return self._delete_sparingly(work)
+
+    def _delete_sparingly(self, work: Callable[[sqlite3.Connection], bool]) -> bool:
+        """Free pages without overwriting them, which takes as much of the log; then drop them from the file.
+
+        scrub() puts pages that are in use in their place and cuts the rest off, in steps of which each is little.
+        """
+        with self.connection() as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            connection.execute("PRAGMA secure_delete = OFF").fetchall()
+            connection.execute("BEGIN IMMEDIATE")
+            deleted = work(connection)
+            if connection.in_transaction:
+                connection.commit()
+            connection.execute("PRAGMA secure_delete = ON").fetchall()
+        self.scrub_if_possible()
+        return deleted
+
+    def _give_up_reserve(self) -> None:
+        with suppress(OSError):
+            self._reserve.unlink()
 
     def _has_room(self) -> bool:
         """Return whether the file system has room for the log of a deletion."""
@@ -192,6 +227,23 @@ def _create(path: Path) -> None:
             os.link(empty, path)
     finally:
         empty.unlink()
+
+
+def _vacuum(connection: sqlite3.Connection, pages: int, seconds: float = math.inf) -> None:
+    """Return free pages to the file system, in transactions of so many pages, whose log is used again by the next."""
+    end = time.monotonic() + seconds
+    free_pages = _free_pages(connection)
+    while free_pages and time.monotonic() < end:
+        # executescript() goes on to the end of a statement without columns; execute() would drop one page of them all
+        connection.executescript(f"PRAGMA incremental_vacuum({pages})")
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        free_before, free_pages = free_pages, _free_pages(connection)
+        if free_pages >= free_before:  # others delete meanwhile
+            return
+
+
+def _free_pages(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
 
 
 def _translated(error: sqlite3.Error) -> StorageFull | StorageUnavailable:
