@@ -149,7 +149,7 @@ class SqliteFile:
     def _delete_sparingly(self, work: Callable[[sqlite3.Connection], bool]) -> bool:
         """Free pages without overwriting them, which takes as much of the log; then drop them from the file.
 
-        scrub() puts pages that are in use in their place and cuts the rest off, in steps of which each is little.
+        The vacuum puts pages that are in use in their place and cuts the rest off, in steps of which each is little.
         """
         with self.connection() as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -159,7 +159,8 @@ class SqliteFile:
             if connection.in_transaction:
                 connection.commit()
             connection.execute("PRAGMA secure_delete = ON").fetchall()
-        self.scrub_if_possible()
+            with suppress(sqlite3.Error):  # what was to be deleted is; a later call goes on
+                _vacuum(connection, VACUUMED_PAGES_WITHOUT_ROOM)
         return deleted
 
     def _give_up_reserve(self) -> None:
