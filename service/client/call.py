@@ -75,8 +75,17 @@ def refusal(response: httpx.Response) -> FaceError:
         return FaceError(response.status_code, "http_error", f"the server answered {response.status_code}")
 
 
-def unreachable(url: str, error: httpx.TransportError) -> FaceError:
-    """Return the FaceError for a request without a response; it names the server."""
+NOT_SENT = (httpx.TransportError, httpx.InvalidURL, UnicodeError)
+"""What httpx raises in place of a response."""
+
+
+def not_answered(url: str, error: Exception) -> FaceError:
+    """Return the FaceError for a request without a response; it names the server, and nothing of the request."""
+    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
+        return FaceError(0, "invalid_url", f"{url!r} is not the URL of a server, like http://127.0.0.1:8000")
+    if isinstance(error, UnicodeError | httpx.LocalProtocolError):
+        what = "the URL, the API key, an Idempotency-Key or a text"
+        return FaceError(0, "not_sent", f"{what} has characters that cannot be sent, like a line's end in a key")
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
         return FaceError(0, "timeout", f"the server at {url} did not answer in time")
     return FaceError(0, "unreachable", f"the server at {url} cannot be reached ({type(error).__name__})")
@@ -121,9 +130,13 @@ def segment(name: str) -> str:
 
     An HTTP client resolves `.` and `..` before it sends a request: `…/media/..` would be the subject itself.
     """
+    try:
+        quoted = quote(name, safe="")
+    except UnicodeEncodeError as error:
+        raise FaceError(0, "invalid_name", "a name has half a character in it (a lone surrogate)") from error
     if name in ("", ".", "..") or "/" in name:
         raise FaceError(0, "invalid_name", "a name is not empty, not '.' or '..', and has no '/' in it")
-    return quote(name, safe="")
+    return quoted
 
 
 @dataclass(frozen=True)

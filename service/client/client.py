@@ -18,7 +18,7 @@ import httpx
 from typing_extensions import override
 
 from service.client import calls
-from service.client.call import Answer, Call, seconds_until_retry, unreachable
+from service.client.call import NOT_SENT, Answer, Call, not_answered, seconds_until_retry
 from service.client.certificates import trusted_certificates
 from service.client.endpoints import AsyncSender, BlockingSender, Endpoint, Listing, PhotosEndpoint
 from service.client.errors import FaceError
@@ -113,8 +113,8 @@ class Client(Methods, BlockingSender):
         while True:
             try:
                 response = self._http.send(call.request(self._http, self._url, self._key, self._timeout))
-            except httpx.TransportError as error:
-                raise unreachable(self._url, error) from error
+            except NOT_SENT as error:
+                raise not_answered(self._url, error) from error
             seconds = seconds_until_retry(response, attempts_left)
             if seconds is None:
                 return call.answer(response)
@@ -192,8 +192,8 @@ class AsyncClient(Methods, AsyncSender):
         while True:
             try:
                 response = await self._http.send(call.request(self._http, self._url, self._key, self._timeout))
-            except httpx.TransportError as error:
-                raise unreachable(self._url, error) from error
+            except NOT_SENT as error:
+                raise not_answered(self._url, error) from error
             seconds = seconds_until_retry(response, attempts_left)
             if seconds is None:
                 return call.answer(response)

@@ -147,7 +147,7 @@ def submit_job(
     """
     params = _analysis_params(max_faces, min_size, min_score, descriptor, landmarks, quality, orientation)
     params |= {"webhook": webhook, "cluster": cluster}
-    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+    headers: dict[str, str | bytes] = {"Idempotency-Key": idempotency_key.encode()} if idempotency_key else {}
     reader = as_model(JobStatus)
     if isinstance(photos, Mapping):
         archive = _archive(photos)
