@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from model.identity.tracks import Track, follow_faces
 from service.config import Settings
-from service.formats import sniff_video
+from service.errors import NotAnImage
+from service.formats import sniff, sniff_video
 from service.headers import read_header, read_video_header
 from service.wire import Analysis, FaceResult, ImageHeader, ModelCard, Options, Private, VideoLimits
 
@@ -67,10 +68,18 @@ class TrackedVideo(Private, frozen=True):
         return replace(self, tracks=tracks)
 
 
+ANIMATED = ("GIF", "WEBP")
+"""Formats of pictures that may move."""
+A_PHOTO = ", but a photo: POST /v1/faces finds the faces in it"
+
+
 def video_header(video: bytes, settings: Settings) -> ImageHeader:
     """Return the header of a video or animated picture. Raises NotAnImage, ImageBroken, ImageTooLarge, BodyTooLarge."""
     if sniff_video(video) is not None:
         return read_video_header(video, int(settings.max_request_bytes))
+    name = sniff(video)
+    if video and name not in ANIMATED:
+        raise NotAnImage(f"the file is none of MP4, MOV, WEBM, {', '.join(ANIMATED)}{A_PHOTO if name else ''}")
     return read_header(video, int(settings.max_request_bytes), settings.video_pixels, int(settings.max_decoded))
 
 

@@ -119,6 +119,9 @@ def test_what_is_no_video_of_a_face(served: Served) -> None:
     is_problem(served.client.post(url, content=video(photo(), photo(take=2))), 422, "no_face")
     is_problem(served.client.post("/v1/videos", content=b"text"), 415, "not_an_image")
     is_problem(served.client.post("/v1/videos", json={"images": []}), 422, "no_image")
+    for still in (photo(ADA), b"\xff\xd8\xff a JPEG", b"II*\0 a TIFF"):
+        answer = is_problem(served.client.post("/v1/videos", content=still), 415, "not_an_image")
+        assert answer["detail"].endswith(", but a photo: POST /v1/faces finds the faces in it")
     webm = b"\x1a\x45\xdf\xa3 and so on"
     assert "/v1/videos" in is_problem(served.client.post("/v1/faces", content=webm), 415, "not_an_image")["detail"]
 
