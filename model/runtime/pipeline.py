@@ -1,31 +1,42 @@
-"""Analyzer: images → faces, by the networks of a checkpoint. model/runtime/lane.py has the steps.
+"""Analyzer: images → faces, in two stages (Fig. 5 of the paper).
 
+    images ─ propose ─ screen ─ look ─ refine (IRP) ─ suppress (L-NMS) ─ align ─ describe (second pass) ─ Faces
+
+Everything between is flat: crops of all images in one batch, with a column that says which image each came from.
 NumPy only: PyTorch is imported where an engine needs it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from functools import partial
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
+from model import boxes as boxes_
+from model import warps
 from model.checkpoint_file import SHIPPED, CheckpointError, CheckpointFile, read_checkpoint_file, terms_of_use
 from model.identity.age_range import AgeRanges
+from model.runtime.chip_pose import mean_pose
+from model.runtime.detections import Detections, hide_outside, merge_faces
 from model.runtime.engines import open_engine
-from model.runtime.engines.protocol import DESCRIBE, DETECT
+from model.runtime.engines.protocol import CHIP_POSE, DESCRIBE, DETECT
 from model.runtime.first_pass import FirstPass
-from model.runtime.lane import Lane
-from model.runtime.limits import DEFAULT_LIMITS, Limits
+from model.runtime.limits import DEFAULT_LIMITS, LOW_SCORE, MIN_SIZE, Limits
 from model.runtime.memory import trim_heap
-from model.runtime.proposals import LIKELY
+from model.runtime.proposals import (
+    LIKELY,
+    DenseProposer,
+    Proposer,
+    SelectiveSearchProposer,
+    searched_min_size,
+)
 from model.structures import Faces, Proposals
 from model.warps import Image
-
-SIDE_BY_SIDE_FROM = 3
-"""Images from which on lanes share them. Of two one would often wait for the other, on half of the threads."""
 
 
 @dataclass(frozen=True)
@@ -60,17 +71,16 @@ class Analyzer:
         _check_complete(file)
         self.engine = open_engine(file, config)
         self.age_ranges = AgeRanges.of(file.config)
-        size = int(file.network["input_size"])
+        self._size = int(file.network["input_size"])
         self.frame = str(file.network.get("frame", "canonical"))  # of the chips for the second pass, model.landmarks
-        dense = config.proposals == "dense"
-        lane = partial(Lane, size=size, frame=self.frame, dense=dense, refines=config.refine, medians=config.medians)
-        self._whole = lane(self.engine)
-        self._lanes = [lane(networks) for networks in self.engine.lanes]
-        self._threads = ThreadPoolExecutor(max(len(self._lanes), 1), "lane")
+        self._proposer: Proposer = SelectiveSearchProposer()
+        if config.proposals == "dense":
+            self._proposer = DenseProposer(self.engine.propose)
+        self.first_pass = FirstPass(self.engine, self._size, refines=config.refine)
         self.engine.warm_up()
         self.info: dict[str, Any] = {
             "preset": file.config.get("preset"),
-            "input_size": size,
+            "input_size": self._size,
             "parameters": file.parameters("network"),
             "tasks": [*file.network["local"], *file.network["deep"], "identity"],
             "proposals": config.proposals,
@@ -100,34 +110,23 @@ class Analyzer:
         timings = timings if timings is not None else {}
         if not images:
             return []
-        if len(images) < SIDE_BY_SIDE_FROM or not self._lanes:
-            return self._whole.analyze(images, each, timings)
-        return self._side_by_side(images, each, timings)
-
-    def _side_by_side(
-        self, images: Sequence[Image], limits: Sequence[Limits], timings: dict[str, float]
-    ) -> list[Faces]:
-        """Share the images out to the lanes; the seconds of a stage are those of the lane that took longest."""
-        waiting = iter(shared_out(len(images), len(self._lanes)))  # a list's iterator gives a part to one thread only
-        faces: list[Faces] = [Faces.empty()] * len(images)
-
-        def work(lane: Lane) -> dict[str, float]:
-            seconds: dict[str, float] = {}
-            for part in waiting:
-                faces[part] = lane.analyze(images[part], limits[part], seconds)
-            return seconds
-
-        running = [self._threads.submit(work, lane) for lane in self._lanes]
-        wait(running)  # for all of them, also where one fails: a lane has one user at a time
-        for lane in running:
-            for stage, seconds in lane.result().items():
-                timings[stage] = max(timings.get(stage, 0.0), seconds)
-        return faces
-
-    @property
-    def first_pass(self) -> FirstPass:
-        """Return the first pass over single images."""
-        return self._whole.first_pass
+        with _clock(timings, "propose"):
+            offer = self._proposer.propose(images, [limit.min_size for limit in each])
+        with _clock(timings, "detect"):
+            low = np.array([min(LOW_SCORE, limit.min_score) for limit in each], np.float32)
+            detections = self.first_pass(images, offer, low)
+            found = [merge_faces(detections.of(i), medians=self.config.medians) for i in range(len(images))]
+            kept = [_limit(faces, limit) for faces, limit in zip(found, each, strict=True)]
+        described = self._describe(images, hide_outside(Detections.cat([faces for faces, _ in kept]), images), timings)
+        ends = np.cumsum([len(faces) for faces, _ in kept]).tolist()
+        return [
+            replace(
+                described[end - len(faces) : end],
+                seen=seen,
+                searched_min_size=searched_min_size(image, limit.min_size),
+            )
+            for image, limit, (faces, seen), end in zip(images, each, kept, ends, strict=True)
+        ]
 
     def release_memory(self) -> None:
         """Give memory that was needed for the last photos alone back to the system; call it when there is no work."""
@@ -136,8 +135,32 @@ class Analyzer:
 
     def propose(self, image: Image, min_size: float | None = None) -> Proposals:
         """The candidate regions of one image that are looked at in any case, each for itself, best first."""
-        every = self._whole.proposer.propose([image], [min_size]).every
+        every = self._proposer.propose([image], [min_size]).every
         return every[every.scores >= LIKELY]
+
+    def _describe(self, images: Sequence[Image], faces: Detections, timings: dict[str, float]) -> Faces:
+        """Second pass: every face on the canonical frame."""
+        if not len(faces):
+            return Faces.empty()
+        with _clock(timings, "align"):
+            matrices = warps.alignment_matrices(faces.landmarks, self._size, self.frame)
+            chips = warps.crop(images, faces.image_index, matrices, self._size)
+        with _clock(timings, "attributes"):
+            outputs = self.engine.describe(chips)
+        pose = faces.pose
+        if CHIP_POSE in outputs:
+            pose = mean_pose(pose, outputs[CHIP_POSE], matrices)
+        return Faces(
+            faces.boxes,
+            faces.scores,
+            faces.landmarks,
+            faces.visibility,
+            pose,
+            outputs["smile"],
+            outputs["gender"],
+            np.maximum(outputs["age"], 0),
+            outputs["descriptor"],
+        )
 
 
 def _check_complete(file: CheckpointFile) -> None:
@@ -148,15 +171,16 @@ def _check_complete(file: CheckpointFile) -> None:
         raise CheckpointError(f"the checkpoint's network lacks {sorted(missing) or 'an identity branch'}")
 
 
-def shared_out(count: int, lanes: int) -> list[slice]:
-    """Return the parts of `count` images, large ones first, so that lanes that take one after the other end together.
+def _limit(faces: Detections, limit: Limits) -> tuple[Detections, int]:
+    """Faces within the limits, largest first, and how many there were before the most that are wanted were taken."""
+    large = boxes_.sides(faces.boxes).min(axis=1) >= (MIN_SIZE if limit.min_size is None else limit.min_size)
+    faces = faces[(faces.scores >= limit.min_score) & large]
+    order = np.argsort(-boxes_.area(faces.boxes), kind="stable")
+    return faces[order[: limit.max_faces]], len(order)
 
-    No part but the last has fewer than two images, since crops go through the networks in batches.
-    """
-    parts: list[slice] = []
-    start = 0
-    while start < count:
-        size = max(2, -(-(count - start) // lanes))
-        parts.append(slice(start, min(start + size, count)))
-        start += size
-    return parts
+
+@contextmanager
+def _clock(timings: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - start

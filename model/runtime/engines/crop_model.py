@@ -32,11 +32,6 @@ class CropModel:
         self._requests = requests
         self._single = single
 
-    def lane(self, index: int) -> CropModel:
-        """Return the model with one of its requests alone, for a thread that uses no other."""
-        request = self._requests[index]
-        return CropModel(self.names, self._batch_sizes, self._size, [request], request)
-
     def __call__(self, crops: Image) -> Outputs:
         """Return the outputs by name of crops uint8 [K, S, S, 3]."""
         batches = list(_batches(np.ascontiguousarray(crops), self._batch_sizes, len(self._requests)))

@@ -8,7 +8,7 @@ the time on processors that multiply it.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -34,16 +34,49 @@ SCREEN_BATCHES = (16, 8, 4, 2, 1)
 BFLOAT16 = "BF16"
 """What OpenVINO calls a processor's ability to multiply in bfloat16."""
 SIDE_BY_SIDE = 2
-"""Batches, or lanes, that run at once, each on its share of the threads: layers this small gain little from a second
-thread."""
+"""Batches that run at once, each on its share of the threads: layers this small gain little from a second thread."""
 
 
-class OpenVinoNetworks:
-    """The networks as `models` by name: 'detect', 'describe', and where there are such 'glance' and 'screen'."""
+class OpenVinoEngine:
+    """The models of a folder that conversion.converted() made. Raises RuntimeError for what cannot be read.
 
-    def __init__(self, models: Mapping[str, CropModel], proposer: openvino.InferRequest | None) -> None:
-        self._models = models
-        self._proposer = proposer
+    Each network of crops is compiled once for a single crop on all threads, and once for several batches side by side.
+    """
+
+    name: EngineName = "openvino"
+
+    def __init__(self, folder: Path, size: int, dtype: str, threads: int, *, propose: bool) -> None:
+        number_format = "float32" if dtype == "auto" else dtype
+        self.precision = {"detection": number_format, "identity": number_format}
+        self._weights = list(folder.glob("*.bin"))
+        self._streams = SIDE_BY_SIDE if (threads or os.cpu_count() or 1) >= SIDE_BY_SIDE else 1
+        core = openvino.Core()
+        compiled = partial(_compiled, core, threads)
+
+        def crop_model(network: openvino.Model, batch_sizes: Sequence[int], side: int) -> CropModel:
+            # A compiled model can add names of its own to these.
+            names = [output.any_name for output in network.outputs]
+            single = compiled(number_format, network, 1).create_infer_request()
+            requests = self._requests(compiled(number_format, network, self._streams))
+            return CropModel(names, batch_sizes, side, requests, single)
+
+        # Each file is read once: models that are compiled from it share its weights.
+        networks = {path.stem: core.read_model(path) for path in folder.glob("*.xml")}
+        with ThreadPoolExecutor(self._streams) as threads_that_compile:
+            start = threads_that_compile.submit
+            waiting = {
+                "describe": start(crop_model, networks["describe"], CHIP_BATCHES, size),
+                "detect": start(crop_model, networks["detect"], BATCHES, size),
+            }
+            if "screen" in networks:
+                waiting["screen"] = start(crop_model, networks["screen"], SCREEN_BATCHES, SIZE)
+        self._models = {name: model.result() for name, model in waiting.items()}
+        self.glances = dtype == "auto" and BFLOAT16 in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self._compile_glance = partial(compiled, "bfloat16", _only(networks["detect"], "detection"), self._streams)
+        self._glance: CropModel | None = None
+        self._size = size
+        self._compile_proposer = partial(compiled, number_format, networks["propose"], 1) if propose else None
+        self._proposer = self._compile_proposer().create_infer_request() if self._compile_proposer else None
 
     @property
     def screens(self) -> bool:
@@ -55,14 +88,15 @@ class OpenVinoNetworks:
         outputs = self._models["screen"](crops)
         return outputs["score"], outputs["placement"]
 
-    @property
-    def glances(self) -> bool:
-        """Whether the processor multiplies in bfloat16, and no other number format was asked for."""
-        return "glance" in self._models
-
     def glance(self, crops: Image) -> Array:
-        """Return how likely each of crops uint8 [K, S, S, 3] shows a face, in bfloat16 where `glances`."""
-        return self._models["glance" if self.glances else "detect"](crops)["detection"]
+        """Return how likely each of crops uint8 [K, S, S, 3] shows a face, in bfloat16.
+
+        The first call compiles a network for it, which takes a tenth of a second and 45 MB.
+        """
+        if self._glance is None:
+            requests = self._requests(self._compile_glance())
+            self._glance = CropModel(["detection"], BATCHES, self._size, requests, single=requests[0])
+        return self._glance(crops)["detection"]
 
     def detect(self, crops: Image) -> Outputs:
         """Return the DETECT outputs of crops uint8 [K, S, S, 3]."""
@@ -85,79 +119,22 @@ class OpenVinoNetworks:
             maps.append(np.concatenate(parts))
         return maps
 
-
-class OpenVinoEngine(OpenVinoNetworks):
-    """The models of a folder that conversion.converted() made. Raises RuntimeError for what cannot be read.
-
-    Each network is compiled once for a single input on all threads, and once for several side by side; those are also
-    what the lanes use, each its own.
-    """
-
-    name: EngineName = "openvino"
-
-    def __init__(self, folder: Path, size: int, dtype: str, threads: int, *, propose: bool) -> None:
-        number_format = "float32" if dtype == "auto" else dtype
-        self.precision = {"detection": number_format, "identity": number_format}
-        self._weights = list(folder.glob("*.bin"))
-        self._streams = SIDE_BY_SIDE if (threads or os.cpu_count() or 1) >= SIDE_BY_SIDE else 1
-        core = openvino.Core()
-        compiled = partial(_compiled, core, threads)
-
-        def crop_model(network: openvino.Model, batch_sizes: Sequence[int], side: int) -> CropModel:
-            # A compiled model can add names of its own to these.
-            names = [output.any_name for output in network.outputs]
-            single = compiled(number_format, network, 1).create_infer_request()
-            requests = self._requests(compiled(number_format, network, self._streams))
-            return CropModel(names, batch_sizes, side, requests, single)
-
-        def glance_model(network: openvino.Model) -> CropModel:
-            requests = self._requests(compiled("bfloat16", _only(network, "detection"), self._streams))
-            return CropModel(["detection"], BATCHES, size, requests, single=requests[0])
-
-        # Each file is read once: models that are compiled from it share its weights.
-        networks = {path.stem: core.read_model(path) for path in folder.glob("*.xml")}
-        with ThreadPoolExecutor(self._streams) as threads_that_compile:
-            start = threads_that_compile.submit
-            waiting = {
-                "describe": start(crop_model, networks["describe"], CHIP_BATCHES, size),
-                "detect": start(crop_model, networks["detect"], BATCHES, size),
-            }
-            if dtype == "auto" and BFLOAT16 in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-                waiting["glance"] = start(glance_model, networks["detect"])
-            if "screen" in networks:
-                waiting["screen"] = start(crop_model, networks["screen"], SCREEN_BATCHES, SIZE)
-        super().__init__({name: model.result() for name, model in waiting.items()}, None)
-        lanes = range(self._streams) if self._streams > 1 else ()
-        self.lanes = [
-            OpenVinoNetworks({name: model.lane(i) for name, model in self._models.items()}, None) for i in lanes
-        ]
-        self._compile_proposer = partial(compiled, number_format, networks["propose"]) if propose else None
-        self._renew_proposer()
-
     def warm_up(self) -> None:
         """Run every size of batch once."""
         for model in self._models.values():
             model.warm_up()
 
     def release_memory(self) -> None:
-        """Give back the proposer's working memory, some 60 MB, and the pages of the weight files, some 45 MB.
+        """Give back the proposer's working memory, some 60 MB, glance()'s, and the pages of the weight files, some 45.
 
         Only the proposer sees images of any size, and keeps memory for the largest, so it is compiled anew. The weight
         files stay mapped, although the compiled models hold a second copy of the weights, laid out for the processor.
         """
         page_out(self._weights)
-        for networks in (self, *self.lanes):
-            networks._proposer = None  # first, so that there are never two of them
-        self._renew_proposer()
-
-    def _renew_proposer(self) -> None:
-        if self._compile_proposer is None:
-            return
-        self._proposer = self._compile_proposer(1).create_infer_request()
-        if self.lanes:
-            requests = self._requests(self._compile_proposer(self._streams))
-            for lane, request in zip(self.lanes, requests, strict=True):
-                lane._proposer = request
+        self._glance = None
+        if self._compile_proposer:
+            self._proposer = None  # first, so that there are never two of them
+            self._proposer = self._compile_proposer().create_infer_request()
 
     def _requests(self, model: openvino.CompiledModel) -> list[openvino.InferRequest]:
         return [model.create_infer_request() for _ in range(self._streams)]

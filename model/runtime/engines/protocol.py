@@ -21,11 +21,19 @@ Outputs = dict[str, Array]
 EngineName = Literal["openvino", "torch"]
 
 
-class Networks(Protocol):
-    """The networks of one checkpoint. Not thread-safe.
+class Engine(Protocol):
+    """The networks of one checkpoint on one device. Not thread-safe: one thread a device.
 
     Crops are uint8 [K, S, S, 3] RGB, K ≥ 1; outputs are float32 [K, …] as model.tasks reads them.
     """
+
+    @property
+    def name(self) -> EngineName:
+        """Return which engine it is."""
+
+    @property
+    def precision(self) -> dict[str, str]:
+        """Return the number formats of 'detection' (where faces lie) and 'identity' (whose they are)."""
 
     @property
     def screens(self) -> bool:
@@ -39,7 +47,7 @@ class Networks(Protocol):
 
     @property
     def glances(self) -> bool:
-        """Whether glance() takes less time than detect()."""
+        """Whether glance() takes less time than detect(), for many crops: its first call can take longer."""
 
     def glance(self, crops: Image) -> Array:
         """Return how likely each of crops uint8 [K, S, S, 3] shows a face, 0–1 [K], in a number format of fewer digits.
@@ -55,25 +63,6 @@ class Networks(Protocol):
 
     def propose(self, batches: Sequence[Image]) -> list[Array]:
         """Return the proposer's maps [B, 4, H/8, W/8] for each batch uint8 [B, H, W, 3] of levels of one size."""
-
-
-class Engine(Networks, Protocol):
-    """The networks on one device: one thread a device, or one for each of the lanes."""
-
-    @property
-    def name(self) -> EngineName:
-        """Return which engine it is."""
-
-    @property
-    def precision(self) -> dict[str, str]:
-        """Return the number formats of 'detection' (where faces lie) and 'identity' (whose they are)."""
-
-    @property
-    def lanes(self) -> Sequence[Networks]:
-        """Return the networks once for each thread that may use them at the same time, in place of the engine itself.
-
-        Each lane has its share of the processor. There are none where a second thread would bring nothing.
-        """
 
     def warm_up(self) -> None:
         """Run every size of batch that there is once."""

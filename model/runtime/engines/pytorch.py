@@ -14,7 +14,7 @@ from model import checkpoint
 from model.boxes import Array
 from model.proposal_network import ProposalNetwork
 from model.runtime import passes
-from model.runtime.engines.protocol import EngineName, Networks, Outputs
+from model.runtime.engines.protocol import EngineName, Outputs
 from model.runtime.inference import Inference
 from model.screening_network import ScreeningNetwork, read_screening
 from model.warps import Image
@@ -29,6 +29,7 @@ class TorchEngine:
     """
 
     name: EngineName = "torch"
+    glances = False
 
     def __init__(self, weights: Path, device: str, dtype: str, threads: int, *, propose: bool) -> None:
         if device.startswith("cuda") and not torch.cuda.is_available():
@@ -46,11 +47,6 @@ class TorchEngine:
         self.precision = {"detection": number_format, "identity": number_format}
 
     @property
-    def lanes(self) -> Sequence[Networks]:
-        """Return none: PyTorch's operations share all threads, or the GPU."""
-        return ()
-
-    @property
     def screens(self) -> bool:
         """Whether the checkpoint brings a screening network."""
         return self._screening is not None
@@ -62,11 +58,6 @@ class TorchEngine:
         [outputs] = send_pixels(self._screening, self.inference.device, [crops])
         scores, placements = read_screening(outputs.cpu())
         return scores.numpy(), placements.numpy()
-
-    @property
-    def glances(self) -> bool:
-        """Return False: a crop looked at in bfloat16 first would have to go through a second copy of the network."""
-        return False
 
     def glance(self, crops: Image) -> Array:
         """Return how likely each of crops uint8 [K, S, S, 3] shows a face, as detect() has it."""

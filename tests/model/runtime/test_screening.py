@@ -10,6 +10,7 @@ import torch
 
 from model import boxes, checkpoint, landmarks, warps
 from model.halvings import Halvings
+from model.runtime import first_pass
 from model.runtime.detections import CONTAINED, Detections, best_of_each_face
 from model.runtime.engines.pytorch import TorchEngine
 from model.runtime.first_pass import GLANCE_SHARE
@@ -233,6 +234,7 @@ def test_what_a_glance_takes_for_no_face_is_not_looked_at(
     offered = analyzer.propose(photo)[:FAINT_PER_IMAGE]
     every = analyzer.first_pass.look([photo], Offer(offered[:0], offered), LOW)
     assert len(every) >= 2
+    monkeypatch.setattr(first_pass, "GLANCE_FROM", 2)
     least = GLANCE_SHARE * LOW_SCORE
     monkeypatch.setattr(TorchEngine, "glances", True)
     monkeypatch.setattr(

@@ -79,7 +79,6 @@ def test_identity_is_the_same_in_each_precision(folder: Path):
 
 
 def test_a_glance_tells_nearly_what_a_look_does(folder: Path):
-    """Where the processor has no bfloat16 it is the look itself."""
     photo = skimage.data.astronaut()
     analyzer = Analyzer(configured(None, "openvino", folder, "auto"))
     offered = np.concatenate([analyzer.propose(photo).boxes, [[180, 60, 270, 150], [0, 300, 200, 500]]])
@@ -88,6 +87,7 @@ def test_a_glance_tells_nearly_what_a_look_does(folder: Path):
     assert looked.min() < 0.01 < 0.99 < looked.max()
     for count in (1, len(cut)):
         np.testing.assert_allclose(analyzer.engine.glance(cut[:count]), looked[:count], atol=0.1)
+        analyzer.release_memory()
     assert not Analyzer(configured(None, "openvino", folder, "float32")).engine.glances
 
 
