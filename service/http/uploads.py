@@ -30,6 +30,8 @@ RAW = (
     "application/octet-stream",
     "application/x-www-form-urlencoded",
 )  # the last: curl --data-binary
+SCHEME = 64
+"""Characters of a text among which a URL begins, whitespace before it included: base64 is not copied to look at it."""
 BINARY = {"type": "string", "format": "binary"}
 BASE64_TEXT = "the file in base64; a data: URL also does, and an https: URL of a host that the server lists"
 BASE64 = {"type": "string", "contentEncoding": "base64", "description": BASE64_TEXT}
@@ -139,9 +141,9 @@ async def _read_json(request: Request, settings: Settings, image_needed: bool, m
 
 async def _photo(request: Request, text: str, max_bytes: int) -> bytes:
     """Return the photo of a base64 text or of a URL. Raises InvalidRequest, NotFetched, BodyTooLarge."""
-    if text.startswith(("http://", "https://")):
+    if text[:SCHEME].strip().lower().startswith(("http://", "https://")):
         fetcher: Fetcher = request.app.state.fetcher
-        return await fetcher.get(text, max_bytes)
+        return await fetcher.get(text.strip(), max_bytes)
     return await run_in_threadpool(_from_base64, text)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import httpx
+
 from service.errors import BodyTooLarge, NotFetched
 from service.outbound.client import FAILURES, OutboundClient
 from service.outbound.hosts import Refused
@@ -25,12 +27,15 @@ class Fetcher:
         try:
             async with self._client.stream("GET", url, HEADERS, self._seconds) as response:
                 if response.status_code != 200:
-                    raise NotFetched
+                    hint = "; no redirect is followed" if response.is_redirect else ""
+                    raise NotFetched(f"its host answered {response.status_code}, not 200{hint}")
                 data = bytearray()
                 async for chunk in response.aiter_raw():
                     data += chunk
                     if len(data) > max_bytes:
                         raise BodyTooLarge(f"the image at a URL has more than {max_bytes:,} bytes")
                 return bytes(data)
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise NotFetched(f"it did not come within {self._seconds:g} seconds") from error
         except (Refused, *FAILURES) as error:
-            raise NotFetched from error
+            raise NotFetched("its host cannot be reached from here, or gave no whole answer") from error

@@ -85,10 +85,17 @@ def test_a_photo_is_fetched_as_it_is(host: str, astronaut_png: bytes) -> None:
     assert get(f"http://{host}/squeezed", host) == b"\x1f\x8b\x08\x00", "nothing is unpacked"
 
 
-@pytest.mark.parametrize("path", ["elsewhere", "missing", "no such page"])
-def test_only_a_200_is_a_photo(host: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("elsewhere", "answered 302, not 200; no redirect is followed"),
+        ("missing", "404"),
+        ("no such page", "no whole answer"),
+    ],
+)
+def test_only_a_200_is_a_photo(host: str, path: str, told: str) -> None:
     SEEN.clear()
-    with pytest.raises(NotFetched):
+    with pytest.raises(NotFetched, match=told):
         get(f"http://{host}/{path}", host)
     assert len(SEEN) == 1, "no redirect is followed"
 
@@ -99,7 +106,7 @@ def test_too_many_bytes_and_too_many_seconds(host: str) -> None:
     with pytest.raises(BodyTooLarge):
         get(f"http://{host}/good", host, most=100)
     started = time.monotonic()
-    with pytest.raises(NotFetched):
+    with pytest.raises(NotFetched, match=r"within 0\.5 seconds"):
         get(f"http://{host}/slow", host, seconds=0.5)
     assert time.monotonic() - started < 3
 
@@ -149,6 +156,8 @@ def test_urls_stand_where_base64_stands(served: Served, host: str) -> None:
     answer = served.client.post("/v1/faces", json={"image": url})
     assert (answer.status_code, answer.json()["faces"]) == (200, [])
     assert len(served.client.post("/v1/faces", json={"images": [url, url]}).json()["images"]) == 2
+    for same in (f" HTTP://{host}/good", f"http://{host}/good\n"):
+        assert served.client.post("/v1/faces", json={"image": same}).status_code == 200
     for body, status, code in (
         ({"image": f"http://{host}/missing"}, 422, "not_fetched"),
         ({"image": "http://example.org/good"}, 422, "invalid_request"),
