@@ -119,6 +119,15 @@ def test_a_collection_is_made_in_a_step_of_its_own(blank: Page, tmp_path: Path, 
         assert "There is a collection 'stuff' already" in outcome(blank, "#make")
 
 
+@pytest.mark.parametrize(("name", "fits"), [("ada", True), (".ada", True), ("..a", True), ("a/b", False)]
+                         + [(name, False) for name in (".", "..", " .. ")])  # fmt: skip
+def test_a_name_that_would_lead_elsewhere_is_not_sent(people: Page, name: str, fits: bool):
+    """A browser makes `…/collections/..` of it before it asks: the answer would be about something else."""
+    for field in ("make-name", "name"):
+        script = "const field = document.getElementById(args[0]); field.value = args[1]; return field.checkValidity();"
+        assert people.run(script, field, name) is fits
+
+
 def test_nobody_is_said_only_of_a_list_that_was_loaded(blank: Page, server: Served, collection: str):
     blank.devtools("Network.enable")
     blank.devtools("Network.setBlockedURLs", urls=["*/subjects?*"])
