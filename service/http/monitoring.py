@@ -29,11 +29,15 @@ class Monitoring:
         return work.result(SECONDS)
 
     def ready(self) -> bool:
-        """Return whether a worker is alive; False too when the queue or the event loop does not answer."""
+        """Return what /readyz of the API says: a worker is alive, and the master key decrypts the gallery.
+
+        False too when the queue or the event loop does not answer.
+        """
+        state = self._app.state
+        if state.resources.problem():
+            return False
         try:
-            return bool(
-                asyncio.run_coroutine_threadsafe(self._app.state.producer.workers(), self._app.state.loop).result(5)
-            )
+            return bool(asyncio.run_coroutine_threadsafe(state.producer.workers(), state.loop).result(SECONDS))
         except (ServiceError, TimeoutError):
             return False
 
