@@ -22,7 +22,13 @@ PHOTO = (
     "433QFV5CnyFHmKPEWeIs8ABFAJBzK03cQAAAAASUVORK5CYII="
 )
 """A grey picture of 8 × 6 pixels, so that trying an example works."""
+VIDEO = (
+    "R0lGODlhCAAGAIEAAHh4eAAAAAAAAAAAACH5BAAKAAAALAAAAAAIAAYAAAgOAAEIHEiwoMGD"
+    "CBMODAgAIfkEAQoAAQAsAAAAAAgABgCBjIyMAAAAAAAAAAAACA4AAQgcSLCgwYMIEw4MCAA7"
+)
+"""Two pictures of 8 × 6 pixels, one after the other."""
 BODIES: dict[str, object] = {
+    "follow": {"image": VIDEO},
     "create_job": {"images": [PHOTO, PHOTO]},
     "compare": {"images": [PHOTO, PHOTO]},
     "cluster": {"images": [PHOTO, PHOTO]},
