@@ -12,7 +12,7 @@ Fig. 3 of the paper; sizes the figure leaves open follow AlexNet and HyperFace (
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal
@@ -268,8 +268,13 @@ class AllInOne(nn.Module):
             maps.append(x)
         return maps
 
-    def branches(self, maps: Sequence[Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
-        """Maps of as many stages as the wanted tasks need → their raw outputs."""
+    def branches(
+        self, maps: Sequence[Tensor], wanted: Collection[str], second: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """Maps of as many stages as the wanted tasks need → their raw outputs.
+
+        `second` are second readings by task to mix in; without it those of the same maps, where there are shared heads.
+        """
         local = [name for name in self.config.local if name in wanted]
         deep = [name for name in self.config.deep if name in wanted]
         outputs: dict[str, Tensor] = {}
@@ -281,7 +286,9 @@ class AllInOne(nn.Module):
             for stage in self.deep_stages:
                 own = stage(own)
             pooled = F.dropout(self.pool6(own), self.config.dropout, self.training)
-            outputs |= self._read_twice({name: self.deep_heads[name](pooled) for name in deep}, maps)
+            own_readings = {name: self.deep_heads[name](pooled) for name in deep}
+            second = self.second_readings(maps, deep) if second is None else second
+            outputs |= shared_heads.read_twice(own_readings, second)
         if self.identity is not None and not _IDENTITY.isdisjoint(wanted):
             outputs |= self.identity(maps[6])
         return outputs
@@ -293,11 +300,3 @@ class AllInOne(nn.Module):
         descriptor = self.identity(maps[6])["descriptor"]
         second: dict[str, Tensor] = self.shared_heads(maps[4], maps[5], descriptor, wanted)
         return second
-
-    def _read_twice(self, outputs: dict[str, Tensor], maps: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return the deep branches' raw outputs, those that have a second reading mixed with it."""
-        second = self.second_readings(maps, outputs)
-        return {
-            name: shared_heads.mixed(own, second[name], shared_heads.SHARES[name]) if name in second else own
-            for name, own in outputs.items()
-        }

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model import tasks
+from model import shared_heads, tasks
 from model.network import AllInOne
 from model.runtime.engines.protocol import ATTRIBUTES, CHIP_POSE, DETECT
 
@@ -24,14 +24,14 @@ def detect(network: AllInOne, crops: Tensor) -> dict[str, Tensor]:
 def describe(network: AllInOne, chips: Tensor) -> dict[str, Tensor]:
     """Return the DESCRIBE outputs of aligned chips: attributes of the chips, descriptors of chips and mirror images.
 
-    A descriptor is the mean of both, each of unit length, at unit length. To the attributes the mirror image brings
-    nothing that validation could tell from chance (docs/log.md, 'attributes without the mirror'). With shared heads the
-    chips' pose is read too.
+    A descriptor is the mean of both, each of unit length, at unit length. Age, gender and smile are read of the chips
+    alone, to which the mirror image brings nothing that validation could tell from chance (docs/log.md, 'attributes
+    without the mirror'), but for the second readings that gain by it. With shared heads the chips' pose is read too.
     """
     maps = network.trunk(torch.cat([chips, chips.flip(3)]), len(network.stages))
     of_chips = [both.chunk(2)[0] for both in maps]
-    attributes = read(network.branches(of_chips, ATTRIBUTES))
-    second = network.second_readings(of_chips, ("pose",))
+    second = shared_heads.with_mirror_images(network.second_readings(maps, shared_heads.TASKS_READ))
+    attributes = read(network.branches(of_chips, ATTRIBUTES, second))
     descriptors = network.branches(maps, ("descriptor",))["descriptor"].float()
     chip, mirrored = F.normalize(descriptors).chunk(2)
     poses = {CHIP_POSE: second["pose"].float()} if second else {}

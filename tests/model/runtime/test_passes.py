@@ -7,7 +7,9 @@ import torch
 
 from model.network import PRESETS, AllInOne, NetworkConfig
 from model.runtime import passes
-from model.runtime.engines.protocol import ATTRIBUTES, DESCRIBE
+from model.runtime.engines.protocol import ATTRIBUTES, CHIP_POSE, DESCRIBE
+from model.shared_heads import CELLS, SHARES, TASKS_READ, SharedHeads
+from model.tasks import TASKS
 from tests.conftest import TINY
 
 SHARED = replace(TINY, deep_stages=0)
@@ -29,3 +31,26 @@ def test_attributes_are_the_chip_s_and_descriptors_also_the_mirror_image_s(confi
         assert not torch.allclose(found[name], mirrored[name], atol=1e-6, rtol=0)
     torch.testing.assert_close(found["descriptor"], mirrored["descriptor"], atol=1e-5, rtol=0)
     torch.testing.assert_close(found["descriptor"].norm(dim=1), torch.ones(3))
+
+
+def test_second_readings_of_gender_and_smile_are_also_the_mirror_image_s():
+    torch.manual_seed(0)
+    network = AllInOne(MOBILE).eval()
+    chips = torch.randint(0, 256, (3, 3, MOBILE.input_size, MOBILE.input_size), dtype=torch.uint8)
+    channels = MOBILE.channels
+    heads = SharedHeads(512 + CELLS**2 * channels[5], MOBILE.ages, channels[4:6]).eval()
+    with torch.inference_mode():
+        alone = network(chips, ATTRIBUTES)
+        network.shared_heads = heads
+        found = passes.describe(network, chips)
+        of_chip, of_mirror = (
+            network.second_readings(network.trunk(view, 7), TASKS_READ) for view in (chips, chips.flip(3))
+        )
+    assert set(found) == {*DESCRIBE, CHIP_POSE}
+    torch.testing.assert_close(found[CHIP_POSE], of_chip["pose"], atol=1e-3, rtol=1e-3)
+    for name in ATTRIBUTES:
+        second = of_chip[name].softmax(1)
+        if name != "age":
+            second = (second + of_mirror[name].softmax(1)) / 2
+        chances = (1 - SHARES[name]) * alone[name].softmax(1) + SHARES[name] * second
+        torch.testing.assert_close(found[name], TASKS[name].read(chances.log()), atol=1e-3, rtol=1e-3)
