@@ -18,7 +18,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model import checkpoint, shared_heads, tasks
-from model.boxes import Indices
 from model.datasets import Array, Sample, mixture
 from model.datasets.aligned import AlignedFaces
 from model.datasets.loaders import Batch
@@ -44,14 +43,13 @@ class StageOutputs:
     Those first are the faces with one of LABELS. `stage6` [M, C, H, W] and `descriptors` [M, 512] are of all M,
     `stage5` [S, C, H, W] of those with a label of their smile, in the same order; all are float16. `labels` are of the
     faces, NaN where there is none: LABELS [N], and `pose` [N, 3], roll, pitch and yaw in degrees, the roll as the chip
-    shows it. `chosen` are the rows of the faces [N] that batches are drawn from; None is all of them.
+    shows it.
     """
 
     stage5: Array
     stage6: Array
     descriptors: Array
     labels: dict[str, Array]
-    chosen: Indices | None = None
 
     def batch(self, count: int, rng: np.random.Generator) -> Batch:
         """Return `count` random faces, half of them as they are, and half as many with a smile.
@@ -60,20 +58,15 @@ class StageOutputs:
         """
         faces = len(self.labels["age"])
         exact = count // 2
+        rows = np.sort(rng.integers(faces, size=exact))
+        rows = np.concatenate([rows, np.sort(rng.integers(faces, len(self.stage6), size=count - exact))])
         viewed = (len(self.stage6) - faces) // VIEWS
-        chosen = np.arange(faces) if self.chosen is None else self.chosen
-        with_views = chosen[chosen < viewed]
-        changed = np.concatenate([faces + view * viewed + with_views for view in range(VIEWS)])
-        rows = np.concatenate([np.sort(rng.choice(chosen, exact)), np.sort(rng.choice(changed, count - exact))])
         shown = np.where(rows < faces, rows, (rows - faces) % viewed)
         batch = {name: values[shown] for name, values in self.labels.items() if name != "smile"}
         batch["pose"][exact:] = np.nan
-        labelled = np.flatnonzero(np.isfinite(self.labels["smile"]))
-        smiling = np.flatnonzero(np.isin(labelled, chosen))
-        smiling = np.concatenate([view * len(labelled) + smiling for view in range(1 + VIEWS)])
-        smiling = np.sort(rng.choice(smiling, exact))
+        smiles = self.labels["smile"][np.isfinite(self.labels["smile"])]
+        smiling = np.sort(rng.integers(len(self.stage5), size=exact))
         batch |= {"stage6": self.stage6[rows], "descriptor": self.descriptors[rows]}
-        smiles = self.labels["smile"][labelled]
         batch |= {"smiling_stage5": self.stage5[smiling], "smiling": smiles[smiling % len(smiles)]}
         return {name: torch.from_numpy(values.astype(np.float32)) for name, values in batch.items()}
 
@@ -108,7 +101,8 @@ def stage_outputs(
     paths = {name: folder / f"{name}.npy" for name in ("stage5", "stage6", "descriptors")}
     labels_path = folder / "labels.npz"
     if not labels_path.is_file():
-        faces = ordered_faces(network, samples, photos)
+        ordered = sorted(samples, key=lambda sample: not _labelled(sample))
+        faces = AlignedFaces(ordered, photos, network.config.input_size, LABELS, frame=network.config.frame)
         labels = _labels(faces)
         views = len(faces.samples) + VIEWS * sum(map(_labelled, faces.samples))
         smiling = (1 + VIEWS) * int(np.isfinite(labels["smile"]).sum())
@@ -123,12 +117,6 @@ def stage_outputs(
         return StageOutputs(
             **{name: np.load(path, mmap_mode="r") for name, path in paths.items()}, labels=dict(labelled)
         )
-
-
-def ordered_faces(network: AllInOne, samples: Sequence[Sample], photos: Photos) -> AlignedFaces:
-    """Return the faces of StageOutputs in their order. Raises ValueError when no sample has 21 landmarks."""
-    ordered = sorted(samples, key=lambda sample: not _labelled(sample))
-    return AlignedFaces(ordered, photos, network.config.input_size, LABELS, frame=network.config.frame)
 
 
 def _labels(faces: AlignedFaces) -> dict[str, Array]:

@@ -115,22 +115,6 @@ def test_a_batch_holds_labels_of_its_faces(outputs: StageOutputs):
     assert torch.equal(batch["stage6"], outputs.batch(64, np.random.default_rng(3))["stage6"])
 
 
-def test_a_batch_of_chosen_faces_holds_no_others(outputs: StageOutputs):
-    chosen = np.flatnonzero(np.arange(FACES) % 3 == 1)
-    some = replace(outputs, chosen=chosen)
-    others = replace(outputs, chosen=np.setdiff1d(np.arange(FACES), chosen))
-    rows, smiles = ([set(), set()] for _ in range(2))
-    for place, each in enumerate((some, others)):
-        for seed in range(90):
-            batch = each.batch(32, np.random.default_rng(seed))
-            rows[place] |= {tuple(row[:4]) for row in batch["descriptor"].tolist()}
-            smiles[place] |= {row[0][0][0] for row in batch["smiling_stage5"].tolist()}
-    assert not rows[0] & rows[1]
-    assert not smiles[0] & smiles[1]
-    assert len(rows[0] | rows[1]) == len(outputs.stage6)
-    assert len(smiles[0] | smiles[1]) > 0.9 * len(outputs.stage5), "but for equal numbers in half precision"
-
-
 def test_what_the_heads_read_is_standardised(outputs: StageOutputs):
     heads = new_heads(AllInOne(CONFIG), outputs)
     stage5, stage6, descriptors = (
