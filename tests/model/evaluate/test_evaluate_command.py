@@ -181,6 +181,7 @@ def test_an_unreadable_photo_is_named(words, quick, shared, tmp_path, capsys):
     assert "A_Cup_0001.webp" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_help_names_every_protocol():
     done = subprocess.run(
         [sys.executable, "-m", "model.evaluate", "--help"], capture_output=True, text=True, check=True

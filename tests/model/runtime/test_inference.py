@@ -89,6 +89,7 @@ def sliced(tensor: torch.Tensor, places: object) -> torch.Tensor:
 index = torch.Tensor.__getitem__
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_no_operation_mixes_devices_or_dtypes_on_cuda(monkeypatch, dtype):

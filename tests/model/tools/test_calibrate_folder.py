@@ -46,6 +46,7 @@ def test_one_person_is_too_few(folder: Path, tmp_path: Path, tiny_checkpoint: Pa
     assert not (tmp_path / "own.json").exists()
 
 
+@pytest.mark.slow
 def test_two_people_are_too_few_and_it_says_how_many_photos_are_needed(
     folder: Path, tmp_path: Path, tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str], astronaut_png: bytes
 ):
@@ -57,6 +58,7 @@ def test_two_people_are_too_few_and_it_says_how_many_photos_are_needed(
     assert "some 459 photos" in told
 
 
+@pytest.mark.slow
 def test_photos_without_a_face(
     folder: Path, tmp_path: Path, faceless_checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -34,6 +34,7 @@ def checkpoints(tmp_path_factory):
     return paths
 
 
+@pytest.mark.slow
 def test_the_deep_branches_are_the_other_networks_and_all_else_stays(checkpoints):
     local, deep = map(checkpoint.load, checkpoints)
     joined = graft.graft(local, deep)
