@@ -12,6 +12,9 @@ BOX_SCALE = 1.155
 BOX_SHIFT = -0.093
 """Shift of the face box's centre down the image, in units of the longer side: fitted with BOX_SCALE."""
 
+BLOCK = 16
+"""Boxes that suppress() compares with all others at once."""
+
 Array = NDArray[np.floating[Any]]
 Indices = NDArray[np.integer[Any]]
 
@@ -72,24 +75,33 @@ def suppress(boxes: Array, scores: Array, threshold: float, contained: float = 1
     A box goes to the first better one with IoU > threshold or overlap over the smaller area > `contained` (over 1:
     never). Ties keep the earlier box. A kept box owns itself; owners count positions among the kept.
 
-    Each kept box is compared with those that are left, not all with all: the memory that a crowd takes grows with the
-    number of boxes, not with its square.
+    BLOCK boxes at a time are compared with all that follow, so that the memory that a crowd takes grows with the number
+    of boxes, not with its square.
     """
-    remaining = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores, kind="stable")
+    boxes = boxes[order]
     sizes = area(boxes)
     owner = np.full(len(boxes), -1, np.int64)
     kept: list[int] = []
-    while len(remaining):
-        best = remaining[0]
-        shared = intersection(boxes[best][None], boxes[remaining])[0]
-        related = shared > threshold * np.maximum(sizes[best] + sizes[remaining] - shared, 1e-9)
+    left = np.arange(len(boxes))
+    while len(left):
+        block = left[:BLOCK]
+        shared = intersection(boxes[block], boxes[left])
+        own, others = sizes[block, None], sizes[None, left]
+        related = shared > threshold * np.maximum(own + others - shared, 1e-9)
         if contained <= 1:
-            related |= shared > contained * np.maximum(np.minimum(sizes[best], sizes[remaining]), 1e-9)
-        related[0] = True
-        owner[remaining[related]] = len(kept)
-        kept.append(int(best))
-        remaining = remaining[~related]
-    return np.array(kept, np.int64), owner
+            related |= shared > contained * np.maximum(np.minimum(own, others), 1e-9)
+        owned = np.full(len(left), -1, np.int64)
+        for place, row in enumerate(related):
+            if owned[place] < 0:
+                row[place] = True
+                owned[row & (owned < 0)] = len(kept)
+                kept.append(int(block[place]))
+        owner[left] = owned
+        left = left[owned < 0]
+    owners = np.empty_like(owner)
+    owners[order] = owner
+    return order[kept], owners
 
 
 def from_landmarks(points: Array) -> Array:

@@ -1,18 +1,20 @@
-"""Measure what the tasks give each other: python -m model.tools.ablate RECIPE --steps 1000 --out DIR.
+"""Measure what the tasks give each other: python -m model.tools.ablate RECIPE --steps 2000 --seeds 0 1 --out DIR.
 
 The paper's claim (section IV) that tasks learnt together help each other, put to the test: each task alone against all
-of them, with and without identity pre-training, `paper` against `residual`. A task alone sees as many crops of the sets
-that label it as it does in the joint run. Figures are validation's; runs resume, and finished ones are only read.
+of them, with and without identity pre-training, and the presets against each other for as many photos. A task alone
+sees as many crops of the sets that label it as it does in the joint run. Figures are validation's, the mean of the
+seeds; runs resume, and finished ones are only read, so that several processes can each train another seed.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from model import tasks
@@ -47,12 +49,13 @@ def variants(base: Recipe, steps: int) -> dict[str, Recipe]:
     """Name → recipe of every run, from one joint recipe of the residual preset that starts from the teacher."""
     joint = replace(base, steps=steps, decay=steps // 2, age_switch=0, validate_every=steps)
     scratch = replace(joint, start=None, shared_lr=joint.lr)
-    runs = {
-        "all": joint,
-        "all, no identity pre-training": scratch,
+    runs = {"all": joint, "all, no identity pre-training": scratch}
+    runs |= {f"{name} alone": _alone(joint, *parts) for name, parts in ALONE.items()}
+    return runs | {
+        "all, mobile preset": replace(joint, preset="mobile"),
+        "all, hyperface preset": replace(scratch, preset="hyperface"),
         "all, paper preset": replace(scratch, preset="paper"),
     }
-    return runs | {f"{name} alone": _alone(joint, *parts) for name, parts in ALONE.items()}
 
 
 def _alone(joint: Recipe, learning: tuple[str, ...], sources: tuple[str, ...]) -> Recipe:
@@ -85,21 +88,38 @@ def _last(curve: Path) -> dict[str, float]:
     return {name: float(value) for name, value in row.items() if value}
 
 
-def table(results: Mapping[str, Mapping[str, float]]) -> str:
-    """Return a Markdown table: a row for each run, a column for each task; a dash for a task that was not learnt."""
+def table(results: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """Return a Markdown table of the figures of each run's seeds: a row for each run, a column for each task.
+
+    A cell is the seeds' mean, and half of the distance between the smallest and the largest where there are several; a
+    dash stands for a task that was not learnt.
+    """
     lines = ["| run | " + " | ".join(FIGURES) + " |", "| --- |" + " ---: |" * len(FIGURES)]
-    for name, result in results.items():
+    for name, seeds in results.items():
         alone = name.removesuffix(" alone")
-        learnt = {task: result[figure] for task, figure in FIGURES.items() if alone not in ALONE or task == alone}
-        lines.append(f"| {name} | " + " | ".join(f"{learnt[t]:.4g}" if t in learnt else "–" for t in FIGURES) + " |")
+        learnt = [task for task in FIGURES if alone not in ALONE or task == alone]
+        cells = [
+            _cell([seed[FIGURES[task]] for seed in seeds if task in learnt and FIGURES[task] in seed])
+            for task in FIGURES
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _cell(figures_of_seeds: Sequence[float]) -> str:
+    if not figures_of_seeds:
+        return "–"
+    mean = f"{np.mean(figures_of_seeds):.4g}"
+    return mean if len(figures_of_seeds) == 1 else f"{mean} ± {np.ptp(figures_of_seeds) / 2:.2g}"
 
 
 def main() -> None:
     """Train or read every run and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path, help="a joint recipe of the residual preset")
-    parser.add_argument("--steps", type=int, default=1000, help="of the joint runs")
+    parser.add_argument("--steps", type=int, default=2000, help="of the joint runs")
+    parser.add_argument("--batch", type=int, help="crops a step (default: the recipe's)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="each run is trained once with each of them")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--threads", type=int, help="CPU threads")
     arguments = parser.parse_args()
@@ -108,9 +128,14 @@ def main() -> None:
     base = read_recipe(arguments.recipe)
     if "sets" in base.data or not set(mixture.LOADERS) <= set(base.data["shares"]):
         parser.error(f"the recipe must give shares to {', '.join(mixture.LOADERS)}")
-    results = {}
+    if arguments.batch:
+        base = replace(base, data=base.data | {"batch_size": arguments.batch})
+    results = dict[str, list[dict[str, float]]]()
     for name, recipe in variants(base, arguments.steps).items():
-        results[name] = figures(recipe, arguments.out / name.replace(", ", "-").replace(" ", "-"))
+        folder = name.replace(", ", "-").replace(" ", "-")
+        results[name] = [
+            figures(replace(recipe, seed=seed), arguments.out / f"seed-{seed}" / folder) for seed in arguments.seeds
+        ]
         print(table(results), flush=True)
 
 

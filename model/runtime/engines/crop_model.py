@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from model.boxes import Array
 from model.openvino_package import openvino
 from model.runtime.engines.protocol import Outputs
+from model.runtime.engines.side_by_side import run
 from model.warps import Image
 
 
@@ -34,35 +34,41 @@ class CropModel:
 
     def __call__(self, crops: Image) -> Outputs:
         """Return the outputs by name of crops uint8 [K, S, S, 3]."""
-        batches = list(_batches(np.ascontiguousarray(crops), self._batch_sizes, len(self._requests)))
         requests = self._requests if len(crops) > 1 else [self._single]
-        parts: dict[str, list[Array]] = {name: [] for name in self.names}
-        for start in range(0, len(batches), len(requests)):
-            running = list(zip(requests, batches[start : start + len(requests)], strict=False))
+        shares = batches_of_shares(len(crops), len(requests), self._batch_sizes)
+        parts: Outputs = {}
+        for step in range(max(map(len, shares))):
+            running = [(request, share[step]) for request, share in zip(requests, shares, strict=True) if share[step:]]
+            run([request for request, _ in running], [crops[batch] for _, batch in running])
             for request, batch in running:
-                request.start_async([batch], share_inputs=True)
-            for request, _ in running:
-                request.wait()
                 for index, name in enumerate(self.names):
-                    parts[name].append(np.array(request.get_output_tensor(index).data, np.float32))
-        return {name: np.concatenate(values) for name, values in parts.items()}
+                    values = request.get_output_tensor(index).data
+                    if name not in parts:
+                        parts[name] = np.empty((len(crops), *values.shape[1:]), np.float32)
+                    parts[name][batch] = values
+        return parts
 
     def warm_up(self) -> None:
         """Run each request once with every size of batch that it can get, those that can run side by side so."""
         for requests, sizes in ((self._requests, self._batch_sizes), ([self._single], (1,))):
             for count in sizes:
                 blank = np.zeros((count, self._size, self._size, 3), np.uint8)
-                for request in requests:
-                    request.start_async([blank], share_inputs=True)
-                for request in requests:
-                    request.wait()
+                run(requests, [blank] * len(requests))
 
 
-def _batches(crops: Image, sizes: Sequence[int], streams: int) -> Iterator[Image]:
-    """Cut crops into batches of the sizes, the largest first, none with more than its share of the crops."""
+def batches_of_shares(count: int, streams: int, sizes: Sequence[int]) -> list[list[slice]]:
+    """Cut `count` crops into equal shares, one a stream, and each share into batches of the sizes, largest first.
+
+    All streams have as much to do, to within a crop: batches dealt out in turns can leave one with four more.
+    """
+    shares = []
     start = 0
-    share = -(-len(crops) // streams)
-    for size in sizes:
-        while len(crops) - start >= size and (size <= share or size == 1):
-            yield crops[start : start + size]
-            start += size
+    for stream in range(streams):
+        end = start + (count - start) // (streams - stream)
+        batches = []
+        for size in sizes:
+            while end - start >= size:
+                batches.append(slice(start, start + size))
+                start += size
+        shares.append(batches)
+    return shares

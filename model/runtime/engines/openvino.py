@@ -14,11 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from model.boxes import Array
 from model.openvino_package import openvino
 from model.runtime.engines.crop_model import CropModel
+from model.runtime.engines.level_model import LevelModel
 from model.runtime.engines.protocol import EngineName, Outputs
 from model.runtime.memory import page_out
 from model.runtime.screening import SIZE
@@ -75,8 +74,9 @@ class OpenVinoEngine:
         self._compile_glance = partial(compiled, "bfloat16", _only(networks["detect"], "detection"), self._streams)
         self._glance: CropModel | None = None
         self._size = size
-        self._compile_proposer = partial(compiled, number_format, networks["propose"], 1) if propose else None
-        self._proposer = self._compile_proposer().create_infer_request() if self._compile_proposer else None
+        self._proposer: LevelModel | None = None
+        if propose:
+            self._proposer = LevelModel(partial(compiled, number_format, networks["propose"]), self._streams)
 
     @property
     def screens(self) -> bool:
@@ -107,17 +107,9 @@ class OpenVinoEngine:
         return self._models["describe"](chips)
 
     def propose(self, batches: Sequence[Image]) -> list[Array]:
-        """Return the proposer's maps; levels go through one by one, which costs no more than together."""
-        request = self._proposer
-        assert request is not None
-        maps = []
-        for batch in batches:
-            parts = []
-            for level in batch:
-                request.infer([level[None]], share_inputs=True)
-                parts.append(np.array(request.get_output_tensor(0).data, np.float32))
-            maps.append(np.concatenate(parts))
-        return maps
+        """Return the proposer's maps [B, 4, H/8, W/8] of batches of levels."""
+        assert self._proposer is not None
+        return self._proposer(batches)
 
     def warm_up(self) -> None:
         """Run every size of batch once."""
@@ -132,9 +124,8 @@ class OpenVinoEngine:
         """
         page_out(self._weights)
         self._glance = None
-        if self._compile_proposer:
-            self._proposer = None  # first, so that there are never two of them
-            self._proposer = self._compile_proposer().create_infer_request()
+        if self._proposer:
+            self._proposer.release_memory()
 
     def _requests(self, model: openvino.CompiledModel) -> list[openvino.InferRequest]:
         return [model.create_infer_request() for _ in range(self._streams)]

@@ -41,10 +41,22 @@ def test_without_pre_training_the_trunk_learns_at_the_full_rate_and_presets_meet
 
 def test_the_table_shows_a_task_alone_in_its_own_column_only():
     whole = dict.fromkeys(ablate.FIGURES.values(), 0.5)
-    lines = ablate.table({"all": whole, "age alone": whole}).splitlines()
+    lines = ablate.table({"all": [whole], "age alone": [whole]}).splitlines()
     assert lines[0] == "| run | detection | landmarks | pose | smile | gender | age | identity |"
     assert lines[2] == "| all | 0.5 | 0.5 | 0.5 | 0.5 | 0.5 | 0.5 | 0.5 |"
     assert lines[3] == "| age alone | – | – | – | – | – | 0.5 | – |"
+
+
+def test_the_table_shows_the_mean_of_seeds_and_how_far_they_lie_apart():
+    seeds = [{"utkface_age_mae": 5.0}, {"utkface_age_mae": 5.5}]
+    assert ablate.table({"age alone": seeds}).splitlines()[2] == "| age alone | – | – | – | – | – | 5.25 ± 0.25 | – |"
+
+
+def test_a_task_that_a_preset_lacks_is_a_dash():
+    figures = dict.fromkeys(ablate.FIGURES.values(), 0.5)
+    del figures["utkface_age_mae"]
+    row = ablate.table({"all, hyperface preset": [figures]}).splitlines()[2]
+    assert row == "| all, hyperface preset | 0.5 | 0.5 | 0.5 | 0.5 | 0.5 | – | 0.5 |"
 
 
 def test_a_finished_run_is_only_read(tmp_path):
