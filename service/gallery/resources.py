@@ -15,7 +15,7 @@ from service.errors import ServiceError
 from service.gallery import WHOLE, Part
 from service.gallery.encrypted import EncryptedStore
 from service.gallery.encrypted_records import EncryptedRecords
-from service.gallery.errors import StorageUnavailable
+from service.gallery.errors import StorageFull, StorageUnavailable
 from service.gallery.gallery import Gallery
 from service.gallery.root_key import ROOT_KEY
 from service.gallery.searchers import ScatteredSearch
@@ -143,7 +143,7 @@ class Resources:
             except BadMasterKey as error:
                 raise BadMasterKey(f"FACE_MASTER_KEY: {error}") from error
         if self.exists():
-            with suppress(StorageUnavailable):  # a Redis that is away now may come
+            with suppress(StorageUnavailable, StorageFull):  # a Redis that is away or full now may be there later
                 try:
                     _ = self.gallery
                 except MasterKeyMissing:

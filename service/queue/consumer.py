@@ -27,7 +27,7 @@ from service.queue.clock import RedisClock
 from service.queue.connection import Connection
 from service.queue.keys import GROUP, MAX_DEAD_LETTERS, script
 from service.queue.presence import Presence
-from service.redis_access import Script, connect
+from service.redis_access import Script
 from service.wire import AnalysisFailure, AnalysisOutcome, AnalysisRequest, ModelCard, WorkerInfo
 
 TAKE = script("take")
@@ -35,6 +35,7 @@ TAKE_OVER = script("take_over")
 FINISH = script("finish")
 CANCELLED = script("cancelled")
 RETIRE = script("retire")
+REGISTER = script("register")
 
 MAX_ENTRIES = 16
 """Entries taken at once: bounds what is in memory beyond the worker's own limit."""
@@ -78,7 +79,6 @@ class RedisConsumer(Consumer):
         required: bool = False,
         prefix: str = codec.PREFIX,
     ) -> None:
-        self._redis = connect(url)
         self._claims = Connection(url)  # apart, since XREADGROUP blocks
         self._answers = Connection(url)
         self._model = model
@@ -120,7 +120,6 @@ class RedisConsumer(Consumer):
             self._run(RETIRE, self._id, 0)
         for connection in (self._claims, self._answers):
             connection.close()
-        self._redis.close()
 
     def abandon(self) -> None:
         """Show no sign of life any more, as a worker that is lost."""
@@ -278,12 +277,7 @@ class RedisConsumer(Consumer):
 
     def _register(self) -> None:
         """Create the model's stream and its group, which begins at the stream's beginning."""
-        self._redis.zadd(f"{self._prefix}models", {self._model: self._redis.incr(f"{self._prefix}order")}, nx=True)
-        try:
-            self._redis.xgroup_create(self._stream, GROUP, id="0", mkstream=True)
-        except ResponseError as error:
-            if not str(error).startswith("BUSYGROUP"):
-                raise
+        self._run(REGISTER)
 
     def _register_again(self) -> None:
         with suppress(RedisError):

@@ -16,6 +16,7 @@ from service.queue.keys import script
 from service.wire import ModelCard, WorkerInfo
 
 BEAT = script("beat")
+KEEP_CARD = script("keep_card")
 
 
 class Presence:
@@ -62,4 +63,4 @@ class Presence:
 
     def _publish_card(self) -> None:
         """Store the card, which lives as long as somebody's heartbeats keep it."""
-        self._connection.ask(("SET", f"{self._prefix}card:{self._card_id}", self._card, "PX", self._milliseconds))
+        self._connection.run(KEEP_CARD, self._prefix, (self._card_id, self._card, self._milliseconds))

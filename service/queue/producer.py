@@ -29,6 +29,7 @@ from service.queue.keys import MAX_DEAD_LETTERS, script
 from service.wire import AnalysisFailure, AnalysisOutcome, AnalysisRequest, ModelCard, WorkerInfo
 
 ADMIT = script("admit")
+OPEN_REPLIES = script("open_replies")
 STATE = script("state")
 SWEEP = script("sweep")
 WAITING = script("waiting")
@@ -93,7 +94,7 @@ class RedisProducer(Producer):
 
     @override
     async def start(self) -> None:
-        with suppress(NotReady):  # Redis may come later: until then every call says so
+        with suppress(NotReady, QueueFull):  # Redis may come later: until then every call says so
             await self._beat()
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._beat_forever())]
 
@@ -210,8 +211,6 @@ class RedisProducer(Producer):
                 await asyncio.sleep(0)
 
     def _take(self, data: bytes) -> None:
-        if not data:
-            return  # the entry that keeps the stream
         try:
             self._resolve(codec.unpack_outcome(data, self._cipher, self._required))
         except (ValueError, VaultLocked) as error:  # whoever waits for it waits until the deadline
@@ -227,7 +226,7 @@ class RedisProducer(Producer):
         beats = 0
         while not self._closing:
             await asyncio.sleep(BEAT_SECONDS)
-            with suppress(NotReady):
+            with suppress(NotReady, QueueFull):
                 await self._beat()
                 await self.workers()
                 beats += 1
@@ -249,10 +248,7 @@ class RedisProducer(Producer):
                 return
             open_requests = list(self._open)
             waiting = await self._pool.run(WAITING, self._prefix, (self._replies,)) if open_requests else ()
-            async with self._redis.pipeline() as pipe:
-                pipe.xadd(self._replies, {"r": ""})  # no outcome; it makes the stream exist
-                pipe.pexpire(self._replies, round(1000 * REPLIES_SECONDS))
-                await pipe.execute()
+            await self._pool.run(OPEN_REPLIES, self._prefix, (self._replies, round(1000 * REPLIES_SECONDS)))
         lost = set(open_requests) - {str(name, "utf-8", "replace") for name in waiting}
         if lost:
             log.warning("Redis lost the queue", extra={"images": len(lost)})

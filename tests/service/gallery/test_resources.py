@@ -8,12 +8,13 @@ from service.commands import CommandError
 from service.commands.serve import http_server
 from service.config import Settings
 from service.crypto.vault import BadMasterKey
+from service.gallery.errors import StorageFull
 from service.gallery.resources import MasterKeyMissing, Resources, open_keys
 from service.ops.metrics import Metrics
 from service.queue.local import LocalQueue
 from tests.service.gallery.people import DIMENSION, MODEL
 from tests.service.gallery.served import people_served
-from tests.service.queue.processes import RedisServer
+from tests.service.queue.processes import RedisServer, redis_server
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -104,3 +105,15 @@ def test_the_server_says_why_it_is_not_ready_and_does_not_start_without_its_key(
     with pytest.raises(CommandError, match="put the file back"):
         http_server(settings, LocalQueue(1, 1), Metrics())
     assert not (tmp_path / "master.key").exists()
+
+
+def test_a_server_starts_on_a_full_redis(tmp_path: Path):
+    with redis_server() as server:
+        server.client.config_set("maxmemory", 1)
+        resources = Resources(Settings(data_dir=tmp_path, redis_url=server.url))
+        resources.check_start()
+        with pytest.raises(StorageFull):
+            _ = resources.gallery
+        server.client.config_set("maxmemory", 0)
+        assert resources.gallery.collections().items == []
+        resources.close()

@@ -9,8 +9,9 @@ from service.errors import QueueFull, ServiceError
 from service.queue.connection import Command, ConnectionPool
 from service.queue.consumer import RedisConsumer
 from service.queue.producer import RedisProducer
-from tests.service.queue.processes import NOTHING, PREFIX, RedisServer, until
+from tests.service.queue.processes import NOTHING, PREFIX, RedisServer, redis_server, until
 from tests.service.queue.test_broker import answer, claimed, in_thread, job
+from tests.service.serving import CARD, WORKER
 
 
 def test_an_answer_that_is_none_stops_no_other(server: RedisServer) -> None:
@@ -110,3 +111,28 @@ def test_only_the_first_of_two_answers_counts(server: RedisServer) -> None:
     asyncio.run(story())
     slow.close()
     quick.close()
+
+
+def test_processes_that_start_while_the_memory_is_full_work_once_there_is_room() -> None:
+    """A restarted worker frees the memory: it must not need any to join, nor must an API process."""
+    with redis_server() as server:
+        server.client.config_set("maxmemory", 1)
+        worker = RedisConsumer(server.url, WORKER.model, lease=30)
+        worker.announce(WORKER, CARD)
+
+        async def story() -> None:
+            api = RedisProducer(server.url, 4, 1000)
+            await api.start()
+            assert [found.model for found in await api.workers()] == [WORKER.model]
+            assert await api.model_card() == CARD
+            with pytest.raises(QueueFull):
+                await api.submit([job("a")])
+            server.client.config_set("maxmemory", 0)
+            [future] = await api.submit([job("a")])
+            [held] = await in_thread(worker.claim, 1, 1.0)
+            await in_thread(worker.finish, [answer(held)])
+            assert (await asyncio.wait_for(future, 5)).id == "a"
+            await api.close()
+
+        asyncio.run(story())
+        worker.close()
