@@ -1,10 +1,10 @@
 // The page of faces: photos come in (dropped, chosen, pasted, taken), go to the server two at a time, and are shown.
 
-import { Problem, call, photoForm } from "./api.js";
+import { Problem, bytes, call, photoForm } from "./api.js";
 import { hasCamera, openCamera } from "./camera.js";
 import { sentence } from "./cards.js";
 import { isVideo, trackSentence } from "./clip.js";
-import { byId } from "./dom.js";
+import { byId, counted } from "./dom.js";
 import { onPhotos } from "./dropping.js";
 import { saveCsv } from "./export.js";
 import { addToFilm, markCurrent, paintFilm } from "./film.js";
@@ -12,6 +12,7 @@ import { followVideo } from "./follow.js";
 import { checkKey, noticeRefusal, onKeyChange } from "./key.js";
 import { patiently } from "./patience.js";
 import { limits, meetServer } from "./server.js";
+import "./unseen.js";
 import { chooseView, countFaces, facesOf, refresh, view } from "./viewer.js";
 import { explain } from "./words.js";
 
@@ -19,8 +20,11 @@ const AT_ONCE = 2; // requests
 const MOST_FACES = 500; // of a photo
 const EXAMPLE = "static/example.jpg";
 
+const ANNOUNCED = 10; // photos between two announcements while more are in work
+
 const photos = []; // {file, url, state: waiting | working | done | failed, answer, problem, note, stop, item}
 let current = null; // the photo on the stage
+let finished = []; // photos that were analyzed, or failed, since all were last finished
 
 // ---- photos in, through the server, and out
 
@@ -28,6 +32,7 @@ function add(files) {
   const fresh = [...files].map((file) => ({ file, url: URL.createObjectURL(file), state: "waiting", stop: new AbortController() }));
   if (!fresh.length) return;
   photos.push(...fresh);
+  byId("example-problem").textContent = "";
   for (const photo of fresh) addToFilm(photo, show, removeByHand);
   show(fresh[0]);
   pump();
@@ -49,6 +54,7 @@ async function send(photo) {
     if (photo.stop.signal.aborted) return; // it was removed
     change(photo, { state: "failed", problem: Problem.of(error) });
     noticeRefusal(photo.problem);
+    if (photo.problem.code === "unreachable") void meetServer();
   }
   announce(photo);
   pump();
@@ -66,16 +72,35 @@ function change(photo, news) {
   if (photo === current) refresh();
 }
 
-function announce({ file, answer, problem }) {
+/** Tell a screen reader what was found: everything of a single photo; of several a sum, once all are finished. */
+function announce(photo) {
+  finished.push(photo);
+  const left = photos.filter(({ state }) => state === "waiting" || state === "working").length;
+  if (!left) {
+    byId("announce").textContent = finished.length === 1 ? inWords(photo) : sumInWords(finished);
+    finished = [];
+  } else if (finished.length % ANNOUNCED === 0) {
+    byId("announce").textContent = `${finished.length} of ${finished.length + left} photos finished`;
+  }
+}
+
+function inWords({ file, answer, problem }) {
   const words = problem ? explain(problem) : null;
-  byId("announce").textContent = words
+  return words
     ? `${file.name}: ${words.title}. ${words.advice}`
     : `${file.name}: ${countFaces(facesOf(answer).length)}. ${facesOf(answer).map(isVideo(file) ? trackSentence : sentence).join(". ")}`;
+}
+
+function sumInWords(several) {
+  const faces = several.flatMap(({ answer }) => (answer ? facesOf(answer) : []));
+  const failed = several.filter(({ problem }) => problem).map(({ file }) => file.name);
+  return `${counted(several.length, "photo")} finished: ${countFaces(faces.length)}.${failed.length ? ` Failed: ${failed.join(", ")}.` : ""}`;
 }
 
 function remove(photo) {
   const index = photos.indexOf(photo);
   photos.splice(index, 1);
+  if (!photos.length) finished = [];
   photo.stop.abort();
   photo.item.remove();
   URL.revokeObjectURL(photo.url);
@@ -118,9 +143,16 @@ byId("retry").addEventListener("click", () => {
   byId("panel-title").focus();
   again(current);
 });
-byId("example").addEventListener("click", async () => {
-  const blob = await (await fetch(EXAMPLE)).blob();
-  add([new File([blob], "example.jpg", { type: "image/jpeg" })]);
+byId("example").addEventListener("click", async ({ currentTarget }) => {
+  currentTarget.disabled = true; // a second click would load it twice
+  try {
+    add([new File([await bytes(EXAMPLE)], "example.jpg", { type: "image/jpeg" })]);
+  } catch (error) {
+    const { title, advice } = explain(Problem.of(error));
+    byId("example-problem").textContent = `${title}. ${advice}`;
+  } finally {
+    byId("example").disabled = false;
+  }
 });
 byId("save-csv").addEventListener("click", () => saveCsv(photos));
 byId("camera-open").hidden = !hasCamera;

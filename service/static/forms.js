@@ -3,6 +3,7 @@
 import { Problem } from "./api.js";
 import { byId, element } from "./dom.js";
 import { noticeRefusal, onKeyChange } from "./key.js";
+import { meetServer } from "./server.js";
 import { explain } from "./words.js";
 
 const running = new Map(); // form → AbortController of its work
@@ -33,6 +34,7 @@ export function clearOutcome(form) {
 export function told(error) {
   const problem = Problem.of(error);
   noticeRefusal(problem);
+  if (problem.code === "unreachable") void meetServer();
   const { title, advice } = explain(problem);
   const detail = problem.detail && problem.detail !== problem.message ? [element("p", "muted small", problem.detail)] : [];
   return [element("p", "refused", `${title}. ${advice}`), ...detail];

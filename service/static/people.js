@@ -10,6 +10,7 @@ import { setUpPile } from "./pile.js";
 import { setUpSearch } from "./search.js";
 import { meetServer } from "./server.js";
 import { setUpSubjects } from "./subjects.js";
+import "./unseen.js";
 
 setUpCompare();
 setUpEnrol();

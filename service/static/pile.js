@@ -69,7 +69,7 @@ function peopleOf({ clusters, single }, files, collection) {
 function personBox({ faces, subject }, index, files, collection) {
   const box = element("form", "person");
   const title = subject ?? `Person ${index + 1}`;
-  box.setAttribute("aria-label", title);
+  box.setAttribute("aria-label", subject ? `Person ${index + 1}: ${subject}` : title);
   const choices = faces.map((face) => faceChoice(face, files));
   const list = element("ul", "cut-outs");
   list.append(...choices.map(({ item }) => item));

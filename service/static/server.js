@@ -9,8 +9,11 @@ const RETRY_SECONDS = 3;
 /** The limits that the server named: max_bytes, max_pixels, max_images, max_request_bytes. Empty until it answered. */
 export const limits = {};
 
+let timer = null; // of the next time that the server is asked
+
 /** Ask the server until it is ready, and show it. */
 export async function meetServer() {
+  clearTimeout(timer);
   try {
     const model = await call("v1/model");
     Object.assign(limits, model.limits);
@@ -20,7 +23,8 @@ export async function meetServer() {
     byId("digest").title = model.digest;
   } catch (error) {
     show("waiting", explain(error).title);
-    setTimeout(meetServer, RETRY_SECONDS * 1000);
+    clearTimeout(timer);
+    timer = setTimeout(meetServer, RETRY_SECONDS * 1000);
   }
 }
 

@@ -22,16 +22,16 @@ export function onStage(given) {
 export function putOnStage(photo) {
   shown = photo;
   lit = null;
-  byId("no-preview").hidden = true;
   if (photo) picture.src = photo.url;
   else picture.removeAttribute("src");
   showWhole();
 }
 
-/** Fit the frame to the photo and draw; call it when the answer came. */
+/** Fit the frame to the photo, say so where the browser cannot show it, and draw; call it when the answer came. */
 export function fitStage() {
   const { width = picture.naturalWidth, height = picture.naturalHeight } = shown?.answer ?? {};
   const scale = width && Math.min(byId("room").clientWidth / width, (window.innerHeight * 0.74) / height, MAX_UPSCALE);
+  byId("no-preview").hidden = !(shown?.answer && picture.complete && !picture.naturalWidth);
   const before = byId("frame").clientWidth;
   byId("frame").style.width = `${width * scale}px`;
   byId("frame").style.height = `${height * scale}px`;
@@ -87,7 +87,7 @@ overlay.addEventListener("click", (event) => {
   if (index !== null && !endedDrag()) listeners.pick(index);
 });
 picture.addEventListener("load", () => listeners.load());
-picture.addEventListener("error", () => (byId("no-preview").hidden = !shown?.answer));
+picture.addEventListener("error", () => fitStage()); // no longer to the photo before
 onZoom(paint);
 new ResizeObserver(fitStage).observe(byId("room"));
 window.addEventListener("resize", fitStage);

@@ -15,7 +15,7 @@ export function verdictOf(answer, { yes, no }) {
 
 function meaning(threshold, far, probability) {
   const share = `${(100 * probability).toFixed(1)} %`;
-  return `The threshold is ${threshold.toFixed(2)}, which ${oneIn(far)} pairs of strangers reach. If half of all pairs asked about were the same person, this pair would be with ${share}.`;
+  return `The threshold is ${threshold.toFixed(2)}, which ${oneIn(far)} pairs of strangers reach. If half of all compared pairs showed the same person, this pair would do so with a probability of ${share}.`;
 }
 
 /** A line on what is wrong with the faces that were compared, if anything is. */

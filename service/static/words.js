@@ -3,7 +3,7 @@
 // code → [what happened, what to do about it]
 const WORDS = {
   // the photo
-  not_an_image: ["Not a photo", "This file is not an image of a known format. JPEG, PNG, WebP, BMP, GIF, AVIF, HEIC, TIFF and JPEG XL are."],
+  not_an_image: ["Not a photo", "Choose a JPEG, PNG, WebP, BMP, GIF, AVIF, HEIC, TIFF or JPEG XL file."],
   unsupported_content_type: ["Not a photo", "The server does not take files of this kind."],
   image_broken: ["The photo is damaged", "The file cannot be decoded; it may be cut short. Save it again, or choose another copy."],
   no_image: ["The file is empty", "There is nothing in it to look at."],

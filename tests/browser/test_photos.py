@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import httpx
 import numpy as np
+import pillow_heif
 import pytest
 import skimage.data
 from PIL import Image
@@ -163,6 +164,31 @@ def test_several_photos_and_the_way_between_them(page: Page, photos: Path):
     assert page.all(".film-button")[1].get_attribute("aria-current") == "true"
 
 
+def test_a_screen_reader_hears_one_sum_of_several_photos(page: Page, photos: Path):
+    page.run("""
+        window.heard = [];
+        const told = document.getElementById("announce");
+        new MutationObserver(() => window.heard.push(told.textContent)).observe(told, { childList: true });""")
+    page.choose(photos / "astronaut.png", photos / "coffee.jpg", photos / "cut.png")
+    page.settled()
+    page.until(lambda: page.run("return window.heard"))
+    assert page.run("return window.heard") == ["3 photos finished: 1 face. Failed: cut.png."]
+
+
+def test_a_format_that_the_browser_cannot_show_leaves_an_empty_sheet(page: Page, photos: Path, tmp_path: Path):
+    pillow_heif.from_pillow(Image.fromarray(skimage.data.astronaut())).save(tmp_path / "photo.heic")
+    page.choose(tmp_path / "photo.heic", photos / "astronaut.png", photos / "letter.png")
+    page.settled()
+    assert page.find("#no-preview").is_displayed()
+    seen = "return [...document.querySelectorAll('#photo, .film-button img')].map((e) => !e.matches('.unseen'))"
+    assert page.run(seen) == [False, True, False, False], "of the film, and of the stage at last"
+    assert page.find("#photo").accessible_name == "photo.heic, 512 × 512 pixels, 1 face"
+    page.all(".film-button")[1].click()
+    page.until(lambda: page.run(seen)[-1])
+    page.all(".film-button")[2].click()
+    page.until(lambda: page.find("#frame").size["height"] == 0)
+
+
 def test_removing_a_photo_lets_go_of_it(page: Page, photos: Path):
     page.choose(photos / "astronaut.png", photos / "coffee.jpg")
     page.settled()
@@ -200,6 +226,14 @@ def test_an_empty_page_has_an_example(page: Page):
     assert page.text("file-name") == "example.jpg"
     assert page.text("panel-title") == "1 face"
     assert (answer["width"], answer["height"]) == (512, 512)
+
+
+def test_the_example_is_loaded_once_however_often_it_is_asked_for(page: Page):
+    with page.slow_network(300):
+        page.run("for (let click = 0; click < 3; click++) document.getElementById('example').click()")
+        page.until(lambda: page.all("#film-list li"))
+    page.settled()
+    assert len(page.all("#film-list li")) == 1
 
 
 def test_what_was_found_can_be_taken_away(page: Page, photos: Path, tmp_path: Path, service_url: str):

@@ -234,7 +234,19 @@ def test_a_server_without_worker_and_one_that_is_gone(blank: Page, photos: Path)
     with serve(Settings()) as served:
         blank.open(served.url)
         assert blank.text("service-text") == "The server is not ready"
+        blank.resize(390, 844)
+        assert blank.find("#service-text").size["width"] > 100, "a phone says it in words, not by a colour alone"
         blank.choose(photos / "astronaut.png")
         blank.until(lambda: "not ready; trying again in 2 s" in blank.text("working-text"))
     blank.until(lambda: blank.text("panel-title") == "The server cannot be reached")
     assert blank.find("#retry").is_displayed()
+
+
+def test_the_head_says_when_the_server_goes_and_comes_back(page: Page, photos: Path):
+    page.devtools("Network.enable")
+    network = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    page.devtools("Network.emulateNetworkConditions", offline=True, **network)
+    page.choose(photos / "coffee.jpg")
+    page.until(lambda: page.text("service-text") == "The server cannot be reached")
+    page.devtools("Network.emulateNetworkConditions", offline=False, **network)
+    page.until(lambda: page.text("service-text") == "Ready")
