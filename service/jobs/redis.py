@@ -40,6 +40,8 @@ ENCRYPTED = b"\xc1"
 ITEMS_AT_ONCE = 16
 """Items that one command stores."""
 MAX_JOBS = 10_000
+ATTEMPTS = 5
+"""How often a job is begun whose Idempotency-Key another job has, which is deleted by the time it is looked for."""
 
 Value = TypeVar("Value", Job, Item, ItemResult)
 
@@ -68,23 +70,19 @@ class RedisJobs(JobStore):
         self._cipher = cipher
         self._required = required
         self._ended_leases: list[bytes] = []
-        names = ("make_room", "put", "hand_out", "renew", "adopt", "delete")
+        names = ("begin", "make_room", "put", "hand_out", "renew", "adopt", "delete")
         self._scripts = {name: self._redis.register_script(load_script("service.jobs", name).text) for name in names}
 
     @override
     async def create(self, job: Job, items: Sequence[Item], idempotency_key: IdempotencyKey | None) -> Job:
         with redis_errors():
-            if idempotency_key and (earlier_job := await self._claim(idempotency_key, job)):
-                return earlier_job
-            try:
+            for _ in range(ATTEMPTS):
+                if idempotency_key and (earlier_job := await self._earlier_job(idempotency_key, job)):
+                    return earlier_job
                 await self._make_room(job, items)
-            except QueueFull:
-                if idempotency_key:
-                    await self._redis.delete(f"{self._prefix}idempotency:{idempotency_key.key}")
-                raise
-            await self._store(job, items)
-            await self.renew(job.id)
-        return job
+                if await self._begin(job, items, idempotency_key):
+                    return job
+        raise QueueFull("this Idempotency-Key is used by too many callers at once")
 
     async def _make_room(self, job: Job, items: Sequence[Item]) -> None:
         """Check that another job and its bytes have room. Raises QueueFull."""
@@ -97,7 +95,8 @@ class RedisJobs(JobStore):
         limits = (self._budget.per_owner, self._budget.total, MAX_JOBS)
         return bool(await self._run("make_room", job.owner, size, *limits, job.id))
 
-    async def _store(self, job: Job, items: Sequence[Item]) -> None:
+    async def _begin(self, job: Job, items: Sequence[Item], idempotency_key: IdempotencyKey | None) -> bool:
+        """Store a job and own it, all in one step; do nothing and return False if another came with its key."""
         key = f"{self._prefix}{job.id}"
         rows = [(index, self._packed(item, "item", job.id, index)) for index, item in enumerate(items)]
         size = sum(len(row) for _, row in rows)
@@ -109,22 +108,20 @@ class RedisJobs(JobStore):
             pipe.zadd(f"{self._prefix}kept", {job.id: job.created})
             for name in (key, f"{key}:items", f"{self._prefix}kept"):
                 pipe.pexpire(name, self._milliseconds)
-            await pipe.execute()
+            claim = (idempotency_key.key, idempotency_key.digest) if idempotency_key else ("", "")
+            arguments = (job.id, job.owner, round(1000 * LEASE_SECONDS), *claim, self._milliseconds)
+            await self._scripts["begin"](keys=[self._prefix], args=list(arguments), client=pipe)
+            return bool((await pipe.execute())[-1])
 
-    async def _claim(self, idempotency_key: IdempotencyKey, job: Job) -> Job | None:
-        """Return the job that came with this key; None when the key is this job's now. Raises IdempotencyConflict."""
-        key = f"{self._prefix}idempotency:{idempotency_key.key}"
-        claim = f"{idempotency_key.digest} {job.id}"
-        if await self._redis.set(key, claim, nx=True, px=self._milliseconds):
-            return None
-        stored = cast(bytes, await self._redis.get(key) or b" ")
-        digest, _, job_id = stored.decode("ascii").partition(" ")
-        if digest and digest != idempotency_key.digest:
-            raise IdempotencyConflict
-        earlier_job = await self.job(job_id)
+    async def _earlier_job(self, idempotency_key: IdempotencyKey, job: Job) -> Job | None:
+        """Return the job of the same owner that came with this key. Raises IdempotencyConflict."""
+        claim = cast(bytes, await self._redis.get(f"{self._prefix}idempotency:{idempotency_key.key}") or b"")
+        digest, _, job_id = claim.decode("ascii").partition(" ")
+        earlier_job = await self.job(job_id) if job_id else None
         if earlier_job is None or earlier_job.owner != job.owner:
-            await self._redis.set(key, claim, px=self._milliseconds)
             return None
+        if digest != idempotency_key.digest:
+            raise IdempotencyConflict
         return earlier_job
 
     @override

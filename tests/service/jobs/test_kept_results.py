@@ -4,13 +4,15 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 import pytest
 
 from service.crypto.queue_cipher import QueueCipher
+from service.errors import NotReady
 from service.gallery.review import PartReview, ReviewPart, TaggedOutlier, TaggedPair
-from service.jobs import Item, ItemResult, Job, JobStore
+from service.jobs import IdempotencyConflict, IdempotencyKey, Item, ItemResult, Job, JobStore
 from service.jobs.budget import Budget
 from service.jobs.local import LocalJobs
 from service.jobs.redis import RedisJobs
@@ -89,3 +91,38 @@ async def _sealed(server: RedisServer) -> None:
     await store.delete(made.id)
     assert not [key for key in server.client.keys("face:jobs:*") if made.id.encode() in key]
     await store.disconnect()
+
+
+def test_of_jobs_that_come_at_once_with_one_key_only_one_is_kept(open_store: Open):
+    """A caller who waited too long sends a large job again, while the first is still being stored."""
+
+    async def story() -> None:
+        store, key = open_store(), IdempotencyKey("key", "digest")
+        made = [job(1, id=f"{number}" * 32) for number in range(3)]
+        kept = await asyncio.gather(*(store.create(each, [Item(image=b"photo")], key) for each in made))
+        assert len({each.id for each in kept}) == 1
+        assert [await store.job(each.id) for each in made].count(None) == 2
+        with pytest.raises(IdempotencyConflict):
+            await store.create(job(1, id="9" * 32), [], IdempotencyKey("key", "other"))
+        assert await store.delete(kept[0].id)
+        assert await store.create(made[0], [Item(image=b"photo")], key) == made[0]
+        await store.disconnect()
+
+    asyncio.run(story())
+
+
+def test_a_job_that_is_kept_is_open(server: RedisServer):
+    """Also where Redis went away right after it was stored: no process would ever adopt it."""
+
+    class Interrupted(RedisJobs):
+        async def renew(self, job_id: str) -> bool:
+            raise NotReady
+
+    async def story() -> None:
+        store = Interrupted(server.url, 4, 60, BUDGET)
+        with suppress(NotReady):
+            await store.create(job(1), [Item(image=b"photo")], None)
+        assert (await store.job(job(1).id) is None) == (server.client.zscore("face:jobs:open", job(1).id) is None)
+        await store.disconnect()
+
+    asyncio.run(story())
