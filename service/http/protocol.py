@@ -16,7 +16,7 @@ from typing import Any
 
 from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserInvalidURLError
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from service import errors
@@ -82,6 +82,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._without_body = 0  # bytes read since the last byte of a body: a head, trailers or extensions of chunks
         self._dropped = 0
         self._refusal: errors.ServiceError | None = None
+        self._refused_next: errors.ServiceError | None = None
+        self._under_way: RequestResponseCycle | None = None
 
     # -- the connection ---------------------------------------------------------------------------------------------
 
@@ -94,9 +96,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timers of a connection that is gone."""
+        """Stop the timers of a connection that is gone, and tell the request under way, which may not be the latest."""
         self._stop_timer()
         self._stop_unread_timer()
+        if self._under_way is not None:
+            self._under_way.disconnected = True
+            self._under_way.message_event.set()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -112,7 +117,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what arrived; refuse a head that is too large or comes too slowly."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self._refused_next is not None:
             return
         self._without_body += len(data)
         if self._in_head and not self._in_message:  # the first bytes of another request on this connection
@@ -155,6 +160,11 @@ class HttpProtocol(HttpToolsProtocol):
         self._stop_timer()
         super().on_headers_complete()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Hand a request to the application; those that were pipelined behind it wait."""
+        self._under_way = cycle
+        super()._start_asgi_task(cycle, app)
+
     def on_body(self, body: bytes) -> None:
         """Take a part of the body; after the answer it is dropped."""
         self._without_body = 0
@@ -178,7 +188,10 @@ class HttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on with the next request, or give the sender of an unread body some time to see the answer."""
         super().on_response_complete()
-        if self._in_message and not self.pipeline and not self.transport.is_closing():
+        if self._refused_next is not None:
+            if not self._is_under_way and not self.transport.is_closing():
+                self._write_refusal(self._refused_next)
+        elif self._in_message and not self.pipeline and not self.transport.is_closing():
             if self.expect_100_continue:  # the sender asked first and was refused: what comes next is no body
                 self.transport.close()
                 return
@@ -198,6 +211,19 @@ class HttpProtocol(HttpToolsProtocol):
         raise error
 
     def _refuse(self, error: errors.ServiceError) -> None:
+        """Answer a request that cannot be served, after those before it, and close the connection."""
+        if self._is_under_way and (self._in_head or self.pipeline):
+            self._refused_next = error
+            if not self._in_head:
+                self.pipeline.popleft()  # the request whose body is at fault
+        else:
+            self._write_refusal(error)
+
+    @property
+    def _is_under_way(self) -> bool:
+        return self._under_way is not None and not self._under_way.response_complete
+
+    def _write_refusal(self, error: errors.ServiceError) -> None:
         request_id = uuid.uuid4().hex
         body = json.dumps(error.problem(request_id)).encode()
         head = [

@@ -1,6 +1,8 @@
 """Attacks below HTTP's surface: endless heads, silent connections, too many of them, bodies that nobody reads."""
 
+import asyncio
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,7 +21,7 @@ from tests.service.http.raw import (
     status,
     whole_answer,
 )
-from tests.service.serving import serve, until
+from tests.service.serving import answering, nothing_found, serve, stuck, until
 
 MIB = 1 << 20
 
@@ -161,3 +163,29 @@ def test_a_request_to_change_the_protocol_is_served_as_http(tmp_path: Path) -> N
     with serve(Settings(data_dir=tmp_path)) as served, connect(served.url) as connection:
         connection.sendall(head("GET /livez", Connection="Upgrade", Upgrade="websocket", Sec_WebSocket_Version=13))
         assert status(connection) == 200
+
+
+def test_a_client_that_leaves_with_requests_behind_the_one_under_way_frees_its_place(
+    tiny_png: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = head("POST /v1/faces", Content_Type="image/png", Content_Length=len(tiny_png)) + tiny_png
+    with serve(Settings(timeout=20)) as served:
+        stuck(served)
+        with connect(served.url) as connection:
+            connection.sendall(3 * request)
+            until(lambda: asyncio.run(served.broker.state()).depth == 1)
+        until(lambda: asyncio.run(served.broker.state()).depth == 0, 5)
+        until(lambda: 'route="/v1/faces",status="499"} 1.0' in served.client.get("/metrics").text)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize("fault", [b"GARBAGE\r\n\r\n", head("POST /v1/faces", Transfer_Encoding="chunked") + b"no\r\n"])
+def test_what_is_no_http_is_answered_after_the_requests_before_it(tiny_png: bytes, fault: bytes) -> None:
+    request = head("POST /v1/faces", Content_Type="image/png", Content_Length=len(tiny_png)) + tiny_png
+    with serve(Settings()) as served, connect(served.url) as connection:
+        stuck(served)
+        connection.sendall(request + head("GET /livez") + fault)
+        until(lambda: asyncio.run(served.broker.state()).depth == 1)
+        with answering(served.broker, nothing_found):
+            received = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert re.findall(rb"HTTP/1.1 (\d+)", received) == [b"200", b"200", b"400"]
