@@ -6,6 +6,7 @@ import re
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -31,11 +32,13 @@ def test_the_calls_work_as_written(service_url: str, tmp_path: Path):
         cv2.imwrite(str(tmp_path / f"{name}.jpg"), photo)
     analyze, collection, enrol, search, forget = shell_blocks("README.md")[2].splitlines()
 
-    def call(line: str) -> dict[str, object]:
+    def call(line: str) -> dict[str, Any]:
         command = line.replace("http://127.0.0.1:8000", service_url).replace("curl ", "curl --silent --fail ", 1)
         return json.loads(subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, check=True).stdout)
 
-    assert len(call(analyze)["faces"]) == 1
+    answer = call(analyze)
+    shown = json.loads(re.findall(r"^```json\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)[0])
+    assert [set(answer), set(answer["faces"][0])] == [set(shown), set(shown["faces"][0])]
     assert call(collection)["name"] == "staff"
     assert len(call(enrol)["subject"]["media"]) == 1
     [match] = call(search)["matches"]

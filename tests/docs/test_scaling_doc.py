@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from model import checkpoint
+from model.identity import comparison
+
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs/scaling.md").read_text()
 COMMANDS = re.findall(r"^(python tests/bench/queue_simulation\.py --plan .*)$", TEXT, re.MULTILINE)
@@ -39,3 +42,9 @@ def test_there_are_plans_and_rows_of_processors_and_of_gpus():
     assert ROWS
     assert re.search(r"^\| 2 CPU cores, ", TEXT, re.MULTILINE)
     assert re.search(r"^\| GPU, ", TEXT, re.MULTILINE)
+
+
+def test_a_template_has_as_many_numbers_as_the_shipped_models():
+    model = comparison.of(checkpoint.load())
+    assert f"A template of the shipped model is {model.dimension} numbers" in TEXT
+    assert f"--dimension {model.dimension}" in TEXT
