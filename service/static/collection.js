@@ -72,7 +72,7 @@ function fill() {
 function explainRefusal(error) {
   const words = byId("collection-words");
   if (error.status === 401) words.textContent = NO_CHOICE.needed;
-  else if (error.code === "forbidden") words.textContent = "This API key may search and compare, but not see who is enrolled. Enter the name of the collection to search.";
+  else if (error.code === "forbidden") words.textContent = "This API key may not see who is enrolled. Enter the name of the collection to search.";
   else words.replaceChildren(...told(error));
   typed.dataset.usable = error.code === "forbidden";
 }

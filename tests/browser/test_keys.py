@@ -72,6 +72,9 @@ def picture(folder: Path, name: str, *people: int, take: int = 2) -> Path:
 def test_every_page_says_that_a_key_is_needed_wrong_or_set(page: Page, server: Served, keys: dict[str, str], path: str):
     go(page, server, path)
     assert (state(page), page.text("access-state")) == ("needed", "Key needed")
+    page.resize(375, 812)
+    assert page.find("#access-state").size["width"] > 50, "a phone says it in words, not by a colour alone"
+    assert page.run("return document.documentElement.scrollWidth") == 375
     enter(page, "face_0123456789ab_wrong")
     page.until(lambda: state(page) == "wrong")
     assert page.find("#key").is_displayed()

@@ -35,6 +35,16 @@ def test_the_five_calls_work_as_written(tmp_path: Path):
     assert answers[4]["media"] == 2
 
 
+def test_a_role_includes_another_exactly_where_the_table_says_so():
+    assert "no\nrole includes another, except `admin`" in SECTION
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", SECTION, re.MULTILINE)
+    assert {role for role, _ in rows} == set(keys.ROLES)
+    for role in keys.ROLES:
+        key = keys.Key(id="0" * 12, label="", roles=frozenset({role}), created=0)
+        included = {other for other in keys.ROLES if key.grants(other)}
+        assert included == (set(keys.ROLES) if role == "admin" else {role})
+
+
 def test_every_code_stands_in_the_table_with_its_status():
     for module in (errors, keys):
         for kind in vars(module).values():
