@@ -5,8 +5,10 @@ import ipaddress
 import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from service.config import Settings
 from service.errors import BodyTooLarge, InvalidRequest, NotFetched
 from service.outbound.fetch import Fetcher
 from tests.service.listening import QuietHandler, listening
-from tests.service.serving import Served, answering, nothing_found, serve
+from tests.service.serving import Served, answering, nothing_found, serve, stuck, until
 
 SEEN: list[tuple[str, dict[str, str]]] = []
 
@@ -174,3 +176,30 @@ def test_off_unless_hosts_are_listed(host: str) -> None:
         answer = served.client.post("/v1/faces", json={"image": f"http://{host}/good"})
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
         assert "no URLs" in answer.json()["detail"]
+
+
+def test_names_that_nobody_answers_keep_no_thread_from_the_gallery(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look-up cannot be interrupted: more of them than a process has threads wait at once."""
+    name_server, asked = threading.Event(), list[str]()
+    look_up = socket.getaddrinfo
+
+    def answered_late(host: str, *arguments: object, **options: int) -> object:
+        if host == "silent.example":
+            asked.append(host)
+            name_server.wait(30)
+            host = "127.0.0.1"
+        return look_up(host, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answered_late)
+    body = {"image": "http://silent.example/a.jpg"}
+    with serve(Settings(data_dir=tmp_path, image_hosts=["silent.example"])) as served, ThreadPoolExecutor(40) as crowd:
+        stuck(served)
+        try:
+            answers = [crowd.submit(served.client.post, "/v1/faces", json=body) for _ in range(40)]
+            until(lambda: len(asked) >= 4)
+            assert served.client.get("/v1/collections/people", timeout=5).status_code == 404
+        finally:
+            name_server.set()
+        assert {answer.result().status_code for answer in answers} == {422}
