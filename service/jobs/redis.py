@@ -70,7 +70,7 @@ class RedisJobs(JobStore):
         self._cipher = cipher
         self._required = required
         self._ended_leases: list[bytes] = []
-        names = ("begin", "make_room", "put", "hand_out", "renew", "adopt", "delete")
+        names = ("begin", "count_running", "make_room", "put", "hand_out", "renew", "adopt", "delete")
         self._scripts = {name: self._redis.register_script(load_script("service.jobs", name).text) for name in names}
 
     @override
@@ -86,7 +86,7 @@ class RedisJobs(JobStore):
 
     async def _make_room(self, job: Job, items: Sequence[Item]) -> None:
         """Check that another job and its bytes have room. Raises QueueFull."""
-        if await self._redis.zcard(f"{self._prefix}open") >= self._max_open:
+        if int(await self._run("count_running")) >= self._max_open:
             raise QueueFull("too many jobs are open", retry_after=10)
         if not await self._fits(job, sum(len(item.image) for item in items)):
             raise QueueFull("jobs hold too many bytes; fetch and delete finished ones", retry_after=10)

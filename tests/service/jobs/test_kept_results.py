@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from service.crypto.queue_cipher import QueueCipher
-from service.errors import NotReady
+from service.errors import NotReady, QueueFull
 from service.gallery.review import PartReview, ReviewPart, TaggedOutlier, TaggedPair
 from service.jobs import IdempotencyConflict, IdempotencyKey, Item, ItemResult, Job, JobStore
 from service.jobs.budget import Budget
@@ -123,6 +123,21 @@ def test_a_job_that_is_kept_is_open(server: RedisServer):
         with suppress(NotReady):
             await store.create(job(1), [Item(image=b"photo")], None)
         assert (await store.job(job(1).id) is None) == (server.client.zscore("face:jobs:open", job(1).id) is None)
+        await store.disconnect()
+
+    asyncio.run(story())
+
+
+def test_jobs_that_are_done_keep_no_others_out_while_their_webhooks_are_told(open_store: Open):
+    async def story() -> None:
+        store = open_store()
+        made = [job(1, id=f"{number}" * 32) for number in range(5)]
+        for each in made[:4]:
+            await store.create(each, [Item(image=b"photo")], None)
+        with pytest.raises(QueueFull):
+            await store.create(made[4], [Item(image=b"photo")], None)
+        await store.end(made[0].id)  # not closed: its process still tells the host
+        await store.create(made[4], [Item(image=b"photo")], None)
         await store.disconnect()
 
     asyncio.run(story())
