@@ -54,3 +54,16 @@ def test_small_faces_of_large_photos_are_found_or_the_answer_says_from_which_siz
     assert len(as_asked.boxes) == 24
     (by_default,) = analyzer.analyze([photo], Limits())
     assert len(by_default.boxes) == 24 or by_default.searched_min_size > 24
+
+
+@pytest.mark.parametrize("face", [14, 17, 20])
+def test_small_faces_of_small_photos_are_found(analyzer: Analyzer, face: int) -> None:
+    (faces,) = analyzer.analyze([grid(3, 2, face)])
+    assert len(faces) == 6
+    assert faces.searched_min_size == 12
+
+
+@pytest.mark.parametrize(("min_size", "count"), [(24, 0), (12, 4)])
+def test_faces_of_the_size_that_is_asked_for_are_found(analyzer: Analyzer, min_size: int, count: int) -> None:
+    (faces,) = analyzer.analyze([grid(2, 2, 16, 640, 480)], Limits(min_size=min_size))
+    assert len(faces) == count

@@ -356,7 +356,7 @@ def test_the_size_that_was_searched(analyzer):
     free, asked, wide = Limits(), Limits(min_size=24), Limits(min_size=60)
     found = analyzer.analyze([small, large, large, small], [free, free, asked, wide])
     shrunk = 24 / (2**21 / 12e6) ** 0.5
-    assert [faces.searched_min_size for faces in found] == pytest.approx([24, shrunk, 24, 60])
+    assert [faces.searched_min_size for faces in found] == pytest.approx([12, shrunk, 24, 60])
 
 
 def test_landmarks_outside_the_photo_are_not_visible(analyzer, photo):

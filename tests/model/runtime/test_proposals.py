@@ -163,7 +163,7 @@ def levels(height, width, min_size=None):
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5000), (5000, 1), (31, 33), (480, 640), (24, 24)])
 def test_levels_halve_and_are_padded(height, width):
-    made = levels(height, width)
+    made = levels(height, width, 24)
     scales = [level.scale for level in made]
     assert scales[0] == 1
     assert all(b == a / 2 for a, b in pairwise(scales))
@@ -174,11 +174,26 @@ def test_levels_halve_and_are_padded(height, width):
 
 
 def test_every_face_from_the_searched_size_up_has_its_level():
-    for height, width, least in ((480, 640, None), (480, 640, 60), (2000, 3000, 50), (1200, 1200, None)):
+    cases = ((480, 640, None), (480, 640, 60), (2000, 3000, 50), (1200, 1200, None), (120, 160, None), (480, 640, 12))
+    for height, width, least in cases:
         scales = [level.scale for level in levels(height, width, least)]
         smallest = searched_min_size(np.zeros((height, width, 3), np.uint8), least)
         for side in np.geomspace(smallest, min(height, width), 20):
             assert any(SIZES[0] <= side * scale <= SIZES[1] for scale in scales), side
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "min_size", "scale"),
+    [
+        (240, 320, None, 2), (375, 500, None, 1.28), (480, 640, None, 1), (512, 512, None, 1), (150, 150, None, 2),
+        (240, 320, 24, 1), (240, 320, 16, 1.5), (1080, 1920, 12, 2), (1080, 1920, 4, 2), (2048, 2048, 12, 2**0.5),
+        (3000, 4000, 12, 1), (240, 320, 48, 0.5),
+    ],
+)  # fmt: skip
+def test_small_images_and_small_faces_are_enlarged(height, width, min_size, scale):
+    first = levels(height, width, min_size)[0]
+    assert first.scale == pytest.approx(scale)
+    assert searched_min_size(np.zeros((height, width, 3), np.uint8), min_size) == pytest.approx(24 / scale)
 
 
 def test_a_huge_image_is_shrunk_first_unless_a_size_is_asked_for():
@@ -283,7 +298,7 @@ def test_boxes_come_back_in_the_images_pixels():
         network.out.bias[0] = -6.0
     image = np.zeros((256, 256, 3), np.uint8)
     image[96:128, 160:192] = 255
-    found = propose(DenseProposer(maps_of(network)), [image])
+    found = propose(DenseProposer(maps_of(network)), [image], [24])
     best = found.boxes[:1]
     assert boxes_.iou(best, np.array([[160.0, 96, 192, 128]]))[0, 0] > 0.4
 
