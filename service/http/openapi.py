@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from fastapi import FastAPI
@@ -48,6 +49,7 @@ def _complete(document: OpenApi) -> None:
     }
     needs = {(method, path): role for method, path, role, _ in ENDPOINTS}
     for path, method, operation in _operations(document):
+        _summarize(operation)
         _describe_access(operation, needs.get((method.upper(), path), "nothing"))
         describe_parameters(operation)
         describe_statuses(path, method, operation)
@@ -62,6 +64,11 @@ def _operations(document: OpenApi) -> Iterator[tuple[str, str, OpenApi]]:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             yield path, method, operation
+
+
+def _summarize(operation: OpenApi) -> None:
+    """Take the first clause of the description as the summary, in place of the words of the function's name."""
+    operation["summary"] = re.split(r"[.:;]", operation["description"], maxsplit=1)[0]
 
 
 def _describe_access(operation: OpenApi, needs: Needs) -> None:

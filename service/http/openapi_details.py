@@ -17,6 +17,17 @@ PARAMETERS = {
     "key": ({"pattern": "^[0-9a-f]{12}$"}, "829f26264a8e"),
 }
 """For each parameter of a path the rule for its values, and an example."""
+MEANINGS = {
+    "collection": "name of the collection",
+    "subject": "name of the subject",
+    "medium": "id of a medium of the subject",
+    "job_id": "id of the job, as the answer to `POST /v1/jobs` names it",
+    "key": "id of the API key: the twelve digits after `face_`",
+    "idempotency-key": "a name that the caller makes up: the same request sent again with it makes no second job",
+    "face-passphrase": "the passphrase with which the file was exported",
+    "drop": "let those whose photos were not all kept stay as subjects without a template",
+}
+"""What parameters mean that their routes do not describe."""
 PHOTO = (
     "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAGCAIAAABxZ0isAAAAIElEQVQIHW3BAQEAAAABIJ"
     "433QFV5CnyFHmKPEWeIs8ABFAJBzK03cQAAAAASUVORK5CYII="
@@ -52,8 +63,10 @@ CONFLICT = "what is stored stands against it"
 
 
 def describe_parameters(operation: OpenApi) -> None:
-    """Give parameters of paths the rules for their values, and examples."""
+    """Give all parameters descriptions, and those of paths the rules for their values and examples."""
     for parameter in operation.get("parameters", []):
+        described = parameter["schema"].get("description", MEANINGS.get(parameter["name"]))
+        parameter.setdefault("description", described)
         if parameter["in"] == "path" and parameter["name"] in PARAMETERS:
             rule, example = PARAMETERS[parameter["name"]]
             parameter["schema"] |= rule

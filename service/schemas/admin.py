@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from service.schemas.faces import Digest
 from service.schemas.names import Role
 
 
@@ -14,7 +15,7 @@ class ExportOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    passphrase: str = Field(min_length=8, max_length=1000, repr=False)
+    passphrase: str = Field(min_length=8, max_length=1000, repr=False, description="an import of the file asks for it")
 
 
 class MergeOptions(BaseModel):
@@ -22,22 +23,22 @@ class MergeOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    source: str
+    source: str = Field(description="name of the other collection")
 
 
 class Merged(BaseModel):
     """The result of a merge: how many subjects were added or completed."""
 
-    subjects: int
+    subjects: int = Field(description="how many subjects were added or completed")
 
 
 class Renewed(BaseModel):
     """The result of enrolling a collection again under the model that answers now."""
 
     done: bool = Field(description="false: the old templates still serve, since somebody must come again")
-    moved: int
+    moved: int = Field(description="how many subjects were enrolled again")
     must_come_again: list[str] = Field(description="subjects without all their photos kept")
-    model: str
+    model: Digest
 
 
 class KeyRotated(BaseModel):
@@ -51,8 +52,8 @@ class KeyOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    label: str = Field(min_length=1, max_length=100)
-    roles: list[Role] = Field(min_length=1)
+    label: str = Field(min_length=1, max_length=100, description="a name for people, shown in the list of keys")
+    roles: list[Role] = Field(min_length=1, description="what it permits; no role includes another, except `admin`")
     rate: float | None = Field(None, gt=0, le=1e6, description="requests a second on average")
     burst: int = Field(20, ge=1, le=1_000_000, description="requests at once")
     expires: FiniteFloat | None = Field(None, description="seconds since 1970 after which it no longer works")
@@ -72,13 +73,13 @@ class RotateOptions(BaseModel):
 class KeyResponse(BaseModel):
     """A key without its secret; times are seconds since 1970."""
 
-    id: str
-    label: str
-    roles: list[Role]
-    created: float
-    rate: float | None
-    burst: int
-    expires: float | None
+    id: str = Field(description="the key's public part, in the audit log too")
+    label: str = Field(description="a name for people")
+    roles: list[Role] = Field(description="what it permits")
+    created: float = Field(description="seconds since 1970")
+    rate: float | None = Field(description="requests a second on average; null: any number")
+    burst: int = Field(description="requests at once")
+    expires: float | None = Field(description="seconds since 1970 after which it no longer works; null: never")
     collections: list[str] = Field(description="the only ones that it sees; none: all")
     last_used: float | None = Field(description="to a minute; null if it never was, or was just made")
 
@@ -86,7 +87,7 @@ class KeyResponse(BaseModel):
 class NewKey(KeyResponse):
     """A key that was just made; `key` is shown this once."""
 
-    key: str = Field(repr=False)
+    key: str = Field(repr=False, description="what callers send; it is shown this once")
 
 
 class Keys(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.schemas.faces import Box, Problem
+from service.schemas.faces import Box, Digest, Problem
 from service.schemas.identity import Similarity
 
 
@@ -37,8 +37,8 @@ class FaceReference(BaseModel):
     Of templates `image` is the number of the template in the list, `face` is 0, and `id` the caller's name for it.
     """
 
-    image: int
-    face: int
+    image: int = Field(description="number of the photo or template, from 0")
+    face: int = Field(description="number of the face in its photo, from 0, the largest first")
     id: str | None = Field(default=None, description="of a template: the caller's name for it")
     box: Box | None = Field(default=None, description="where the face is in its photo; null for a template")
 
@@ -52,8 +52,8 @@ class ClusteredFace(FaceReference):
 class ClusterResponse(BaseModel):
     """The faces of one person, most typical first."""
 
-    id: int
-    faces: list[ClusteredFace]
+    id: int = Field(description="number of the cluster, from 0")
+    faces: list[ClusteredFace] = Field(description="the most typical first")
     exemplar: FaceReference = Field(description="the face of sufficient quality that is most like the others")
     cohesion: Similarity = Field(description="mean similarity over all pairs")
     subject: str | None = Field(None, description="who of the collection it is; null: nobody, or no collection asked")
@@ -68,30 +68,30 @@ class SingleFace(FaceReference):
 class LeftOut(FaceReference):
     """A face that is not good enough to be told from others, and why."""
 
-    reasons: list[str]
+    reasons: list[str] = Field(description="what is wrong with it, the worst first")
 
 
 class UnreadImage(BaseModel):
     """A photo that could not be analyzed, by its number, with the error."""
 
-    image: int
+    image: int = Field(description="number of the photo, from 0")
     error: Problem
 
 
 class DuplicateImage(BaseModel):
     """A photo or template that is the same as an earlier one; its faces are sorted all the same."""
 
-    image: int
+    image: int = Field(description="number of the photo or template, from 0")
     same_as: int = Field(description="number of the first one")
 
 
 class ClustersResponse(BaseModel):
     """Faces sorted into people, largest cluster first."""
 
-    clusters: list[ClusterResponse]
+    clusters: list[ClusterResponse] = Field(description="the largest first")
     single: list[SingleFace] = Field(description="faces that are like no other")
     left_out: list[LeftOut] = Field(description="faces of low quality that fit no cluster")
     errors: list[UnreadImage] = Field(description="photos that could not be analyzed")
     duplicates: list[DuplicateImage] = Field([], description="photos that came more than once")
     threshold: Similarity = Field(description="mean similarity from which two clusters are one person")
-    model: str
+    model: Digest

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from service.schemas.identity import Outlier, Similarity
+from service.schemas.faces import Digest
+from service.schemas.identity import Cursor, Outlier, Similarity, SubjectName
 
 
 class SubjectsConflict(BaseModel):
     """Two subjects who match each other, as a search for one of them says: perhaps one person under two names."""
 
-    subjects: tuple[str, str]
-    similarity: Similarity
-    threshold: Similarity
+    subjects: tuple[str, str] = Field(description="names of the two")
+    similarity: Similarity = Field(description="of their templates")
+    threshold: Similarity = Field(description="from which they match")
 
 
 class SubjectOutlier(Outlier):
     """A medium of a subject that does not fit the subject's others."""
 
-    subject: str
+    subject: SubjectName
 
 
 class CollectionConflicts(BaseModel):
@@ -27,5 +28,5 @@ class CollectionConflicts(BaseModel):
     conflicts: list[SubjectsConflict] = Field(description="most similar first, each pair once")
     outliers: list[SubjectOutlier] = Field(description="least similar first")
     checked: int = Field(description="subjects that were looked at")
-    cursor: str | None
-    model: str
+    cursor: Cursor
+    model: Digest

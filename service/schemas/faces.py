@@ -18,6 +18,8 @@ Years = Annotated[FiniteFloat, rounded(2)]
 Seconds = Annotated[FiniteFloat, rounded(3)]
 Share = Annotated[FiniteFloat, Field(ge=0, le=1), rounded(4)]
 Component = Annotated[FiniteFloat, rounded(6)]
+DetectionScore = Annotated[Share, Field(description="how sure it is that this is a face, 0–1")]
+Digest = Annotated[str, Field(description="digest of the model's weights")]
 
 
 class AnalyzeOptions(BaseModel):
@@ -53,57 +55,57 @@ class FacesOptions(AnalyzeOptions):
 class Box(BaseModel):
     """Pixels of the upright image, origin top left; may reach beyond the image."""
 
-    x: Pixels
-    y: Pixels
-    width: Pixels
-    height: Pixels
+    x: Pixels = Field(description="left edge")
+    y: Pixels = Field(description="upper edge")
+    width: Pixels = Field(description="pixels")
+    height: Pixels = Field(description="pixels")
 
 
 class Landmark(BaseModel):
     """One of the 21 landmarks of a face: its name, where it is, and how likely it is visible."""
 
-    name: str
-    x: Pixels
-    y: Pixels
-    visibility: Share
+    name: str = Field(description="like `left_eye_centre`; left is the left side of the photo")
+    x: Pixels = Field(description="pixels from the left edge of the photo")
+    y: Pixels = Field(description="pixels from its upper edge")
+    visibility: Share = Field(description="probability that the point can be seen")
 
 
 class Pose(BaseModel):
     """Degrees. yaw > 0: nose to the image's right; pitch > 0: nose up; roll > 0: clockwise in the image."""
 
-    roll: Degrees
-    pitch: Degrees
-    yaw: Degrees
+    roll: Degrees = Field(description="degrees; > 0: the head is turned clockwise in the photo")
+    pitch: Degrees = Field(description="degrees; > 0: the nose points up")
+    yaw: Degrees = Field(description="degrees; > 0: the nose points to the photo's right")
 
 
 class AgeRange(BaseModel):
     """Years between which the true age lies for four of five faces."""
 
-    low: Years
-    high: Years
+    low: Years = Field(description="years")
+    high: Years = Field(description="years")
 
 
 class FaceQuality(BaseModel):
     """How good a face is for enrolling; the whole is as good as the worst part."""
 
-    overall: Share
-    sharpness: Share
-    size: Share
-    pose: Share
-    exposure: Share
-    visibility: Share
+    overall: Share = Field(description="the lowest of the others")
+    sharpness: Share = Field(description="0: blurred, 1: sharp")
+    size: Share = Field(description="0: very small, 1: large enough")
+    pose: Share = Field(description="0: turned away, 1: frontal")
+    exposure: Share = Field(description="0: too dark or too bright, 1: well exposed")
+    visibility: Share = Field(description="0: covered, 1: all of it is seen")
 
 
 class Face(BaseModel):
     """One face of a photo, with everything that was measured of it."""
 
     box: Box
-    score: Share
+    score: DetectionScore
     landmarks: list[Landmark] | None = Field(None, description="absent when `landmarks` is false")
     pose: Pose
-    smile: Share
-    gender: Literal["female", "male"]
-    female: Share
+    smile: Share = Field(description="probability of a smile")
+    gender: Literal["female", "male"] = Field(description="the more probable of the two values that the model has")
+    female: Share = Field(description="probability of `female`")
     age: Years = Field(description="years")
     age_range: AgeRange | None = Field(None, description="absent when the model's checkpoint has no ranges")
     descriptor: list[Component] | None = Field(None, description="512 numbers of unit length, only when asked for")
@@ -116,9 +118,9 @@ class Face(BaseModel):
 class Analysis(BaseModel):
     """The faces of one image, largest first; width and height are those of the upright image."""
 
-    width: int
-    height: int
-    faces: list[Face]
+    width: int = Field(description="pixels")
+    height: int = Field(description="pixels")
+    faces: list[Face] = Field(description="the largest first")
     more: bool = Field(False, description="whether `max_faces` left smaller faces out")
     faces_seen: int = Field(0, description="how many faces the photo shows, those that `max_faces` left out included")
     searched_min_size: float | None = Field(None, description="pixels from which on faces were looked for")
@@ -132,13 +134,15 @@ class Analysis(BaseModel):
 class Problem(BaseModel):
     """What went wrong (RFC 9457). `code` is stable, `detail` is for people."""
 
-    type: str = "about:blank"
-    title: str
-    status: int
-    code: str
-    detail: str
-    request_id: str | None = None
-    errors: list[dict[str, Any]] | None = None
+    type: str = Field("about:blank", description="always about:blank; `code` says what it is")
+    title: str = Field(description="what went wrong, the same for every error of this code")
+    status: int = Field(
+        description="the response's status; of one photo of several the status that it would have alone"
+    )
+    code: str = Field(description="stable, for programs")
+    detail: str = Field(description="what went wrong this time, for people")
+    request_id: str | None = Field(None, description="as in the header X-Request-ID and in the log")
+    errors: list[dict[str, Any]] | None = Field(None, description="of a request that is not valid: where and why")
     boxes: list[Box] | None = Field(None, description="of `several_faces`: where the faces are, the largest first")
 
 
@@ -157,14 +161,14 @@ TIMINGS = (
 class AnalysisResponse(Analysis):
     """The answer to a request with one image."""
 
-    model: str = Field(description="digest of the model's weights")
+    model: Digest
     timings_ms: dict[str, float] = Field(description=TIMINGS)
 
 
 class AnalysesResponse(BaseModel):
     """The answer to a request with several images, in their order."""
 
-    images: list[Analysis | ImageProblem]
+    images: list[Analysis | ImageProblem] = Field(description="in the order in which they were sent")
     model: str | None = Field(description="digest of the model's weights; null when no image could be analyzed")
     timings_ms: dict[str, float] = Field(description=TIMINGS)
 
@@ -172,15 +176,19 @@ class AnalysesResponse(BaseModel):
 class Model(BaseModel):
     """The model that answers, and the limits that hold."""
 
-    digest: str
-    info: dict[str, Any]
+    digest: Digest
+    info: dict[str, Any] = Field(description="what the model computes and where it runs, with its thresholds")
     workers: int = Field(description="workers alive with this model")
     license: str | None = Field(None, description="licence of the weights, an SPDX expression; null when not known")
     use: str | None = Field(None, description="what the weights may be used for; null when not known")
-    limits: dict[str, int | float]
+    limits: dict[str, int | float] = Field(
+        description="what requests may have at most, by setting: `max_bytes` is FACE_MAX_BYTES"
+    )
 
 
 class Health(BaseModel):
     """The answer of /livez (`ok`) and of /readyz (`ready`)."""
 
-    status: Literal["ok", "ready"]
+    status: Literal["ok", "ready"] = Field(
+        description="`ok` of a process that is alive, `ready` of one that can answer"
+    )

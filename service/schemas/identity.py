@@ -19,13 +19,21 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from service.schemas.faces import Box, FaceQuality, Problem, Share, rounded
+from service.schemas.faces import Box, Digest, FaceQuality, Problem, Share, rounded
 from service.schemas.names import Mode
 
 if TYPE_CHECKING:
     from service.gallery import Vector
 
 Similarity = Annotated[FiniteFloat, rounded(6)]
+SubjectName = Annotated[str, Field(description="name of the subject")]
+Epoch = Annotated[float, Field(description="seconds since 1970")]
+Cursor = Annotated[str | None, Field(description="asks for the next part; null: this is the last")]
+ScoreName = Annotated[
+    Literal["tpe", "cosine"],
+    Field(description="what the similarities are of: cosine of descriptors, or of vectors by a triplet embedding"),
+]
+Far = Annotated[float, Field(description="false accept rate that was applied")]
 Thresholds = Annotated[
     dict[str, Similarity],
     Field(
@@ -156,20 +164,20 @@ class PolicyOptions(BaseModel):
 class CollectionResponse(BaseModel):
     """A collection with its policy and the number of its subjects."""
 
-    name: str
+    name: str = Field(description="name of the collection")
     model: str = Field(description="digest of the model that made its templates")
     current: bool = Field(description="whether that model answers now; if not, see re-enrol")
-    dimension: int
-    created: float = Field(description="seconds since 1970")
+    dimension: int = Field(description="numbers of a template")
+    created: Epoch
     policy: PolicyOptions
-    subjects: int
+    subjects: int = Field(description="how many there are")
 
 
 class Collections(BaseModel):
     """Part of the listing; `cursor` asks for the next part."""
 
     collections: list[CollectionResponse]
-    cursor: str | None
+    cursor: Cursor
     damaged: list[str] = Field([], description="collections that somebody else deleted, put back or changed")
 
 
@@ -189,16 +197,16 @@ class NewName(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    name: str = Field(min_length=1, max_length=256, pattern=r"^[^/]+$")
+    name: str = Field(min_length=1, max_length=256, pattern=r"^[^/]+$", description="the new name")
 
 
 class MediumResponse(BaseModel):
     """A photo or video of a subject as it was enrolled."""
 
-    id: str
-    frames: int
-    quality: Share
-    added: float
+    id: str = Field(description="made of the photo, the same for the same photo; or as the request's `medium` says")
+    frames: int = Field(description="1, or how many frames of a video it is made of")
+    quality: Share = Field(description="of the face, 0–1; of several frames that of the best")
+    added: Epoch
     used: bool = Field(description="false: it is too unlike the subject's others and not in the template")
     photo: bool = Field(description="whether the photo is kept")
 
@@ -206,21 +214,23 @@ class MediumResponse(BaseModel):
 class Outlier(BaseModel):
     """A medium that does not fit the subject's others: perhaps it shows somebody else."""
 
-    medium: str
+    medium: str = Field(description="id of the medium")
     similarity: Similarity = Field(description="to a template of the others")
 
 
 class SubjectResponse(BaseModel):
     """A person as they are enrolled, without the template."""
 
-    id: str
-    metadata: dict[str, JsonValue]
-    created: float
-    updated: float
-    expires: float | None
+    id: SubjectName
+    metadata: dict[str, JsonValue] = Field(description="the caller's own")
+    created: Epoch
+    updated: Epoch
+    expires: float | None = Field(
+        description="seconds since 1970 at which it is deleted, unless it is changed before; null: never"
+    )
     template: bool = Field(description="whether there is one: it needs a medium")
     media: list[MediumResponse]
-    model: str
+    model: Digest
     outliers: list[Outlier] | None = Field(
         default=None,
         description="media that do not fit the others, least similar first; null where nobody looked for any",
@@ -231,7 +241,7 @@ class Subjects(BaseModel):
     """Part of the listing; `cursor` asks for the next part."""
 
     subjects: list[SubjectResponse]
-    cursor: str | None
+    cursor: Cursor
     damaged: list[str] = Field([], description="subjects that cannot be read: somebody changed what is stored of them")
 
 
@@ -258,35 +268,35 @@ class NotEnrolled(BaseModel):
 class Conflict(BaseModel):
     """Another subject whom a face that was enrolled matches, as a search says."""
 
-    subject: str
-    similarity: Similarity
+    subject: SubjectName
+    similarity: Similarity = Field(description="of the face to this subject's template")
 
 
 class EnrolResponse(BaseModel):
     """The subject after an enrolment, and what became of each photo, in order."""
 
     subject: SubjectResponse
-    photos: list[Enrolled | NotEnrolled]
-    model: str
+    photos: list[Enrolled | NotEnrolled] = Field(description="in the order in which they were sent")
+    model: Digest
     conflicts: list[Conflict] | None = Field(None, description="most similar first; null where nobody looked for any")
     outliers: list[Outlier] | None = Field(None, description="the subject's `outliers`")
 
 
 class _Verdict(BaseModel):
     matched: bool = Field(description="similarity is at or above threshold")
-    far: float
+    far: Far
     threshold: Similarity = Field(description="for the false accept rate `far`, and for as many media as were pooled")
     thresholds: Thresholds
-    score: Literal["tpe", "cosine"]
-    model: str
+    score: ScoreName
+    model: Digest
     faces: list[FaceUsed] = Field(description="of the photos, in order")
 
 
 class ComparisonResponse(_Verdict):
     """How alike two faces are, and what that means under the model."""
 
-    similarity: Similarity
-    probability: Share = Field(description="that both are one person, when half of the pairs asked about are")
+    similarity: Similarity = Field(description="of the two faces, −1 to 1")
+    probability: Share = Field(description="that both are one person, if half of all compared pairs are")
 
 
 class VerifyResponse(_Verdict):
@@ -295,23 +305,23 @@ class VerifyResponse(_Verdict):
     A key that may only compare and search gets similarity and probability to 0.01 of a match, and null without one.
     """
 
-    subject: str
-    similarity: Similarity | None
-    probability: Share | None
+    subject: SubjectName
+    similarity: Similarity | None = Field(description="of the probe to the subject's template, −1 to 1")
+    probability: Share | None = Field(description="that both are one person, if half of all compared pairs are")
 
 
 class TemplateResponse(BaseModel):
     """A template made of photos; nothing of it is kept here."""
 
     template: Template
-    faces: list[FaceUsed]
+    faces: list[FaceUsed] = Field(description="of the photos, in order")
 
 
 class ReceiptResponse(BaseModel):
     """What was deleted and when; the audit log holds its number too."""
 
-    receipt: str
-    at: float
-    subjects: int
+    receipt: str = Field(description="number of the deletion")
+    at: Epoch
+    subjects: int = Field(description="how many subjects were deleted")
     media: int | None = Field(description="null of a whole collection: all that its subjects had, uncounted")
     photos: int | None = Field(description="null of a whole collection, as `media`")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from service.schemas.clusters import ClustersResponse
 from service.schemas.conflicts import CollectionConflicts
 from service.schemas.faces import Analysis, AnalyzeOptions, Problem
+from service.schemas.identity import Epoch
 from service.schemas.videos import VideoResponse
 
 
@@ -22,23 +23,23 @@ class JobOptions(AnalyzeOptions):
 class JobStatus(BaseModel):
     """How far an asynchronous job is; times are seconds since 1970."""
 
-    id: str
-    status: Literal["running", "done"]
+    id: str = Field(description="of its address, /v1/jobs/{id}")
+    status: Literal["running", "done"] = Field(description="`done`: every photo has a result or an error")
     total: int = Field(description="photos, or other parts of its work")
     done: int = Field(description="photos with a result")
     failed: int = Field(description="of these, those that have an error")
-    created: float
-    ended: float | None
+    created: Epoch
+    ended: float | None = Field(description="seconds since 1970; null while it runs")
 
 
 class JobItem(BaseModel):
     """What became of one photo of a job, or of its video."""
 
-    index: int
+    index: int = Field(description="number of the photo, from 0")
     name: str | None = Field(None, description="its name in the archive, or the line's")
-    analysis: Analysis | None = None
+    analysis: Analysis | None = Field(None, description="of a photo: its faces")
     model: str | None = Field(None, description="digest of the model's weights")
-    error: Problem | None = None
+    error: Problem | None = Field(None, description="why there is no result")
     video: VideoResponse | None = Field(None, description="of a video: the faces that were followed through it")
     conflicts: CollectionConflicts | None = Field(
         None, description="of a collection: what was found among some of its subjects, without who was deleted since"
@@ -48,7 +49,7 @@ class JobItem(BaseModel):
 class JobResponse(JobStatus):
     """A job with results, in the order of its photos; those that are missing are still to come."""
 
-    results: list[JobItem]
+    results: list[JobItem] = Field(description="in the order of the photos, those that exist by now")
     clusters: ClustersResponse | None = Field(
         None, description="with `cluster`, of a job that is done: in answers that show its first results"
     )

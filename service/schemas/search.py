@@ -6,8 +6,21 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from service.schemas.faces import Box, Share
-from service.schemas.identity import Choice, FaceUsed, Quality, Similarity, Thresholds, told_as
+from service.schemas.faces import Box, DetectionScore, Digest
+from service.schemas.identity import (
+    Choice,
+    FaceUsed,
+    Quality,
+    ScoreName,
+    Similarity,
+    SubjectName,
+    Thresholds,
+    told_as,
+)
+
+Fpir = Annotated[float, Field(description="share of searches for strangers that may match somebody, as applied")]
+GallerySize = Annotated[int, Field(description="how many subjects were searched")]
+Matches = Annotated[list["MatchResponse"], Field(description="the most similar first")]
 
 
 class SearchOptions(BaseModel):
@@ -34,10 +47,10 @@ class SearchOptions(BaseModel):
 class MatchResponse(BaseModel):
     """One candidate of a search, with the threshold from which it matches."""
 
-    subject: str
-    similarity: Similarity
+    subject: SubjectName
+    similarity: Similarity = Field(description="of the face to the subject's template, −1 to 1")
     threshold: Similarity = Field(description="from which this subject matches: the more media, the higher")
-    matched: bool
+    matched: bool = Field(description="whether the similarity is at or above the threshold")
     metadata: dict[str, JsonValue] | None = Field(description="null for a key that may only compare and search")
 
 
@@ -48,23 +61,23 @@ class SearchResponse(BaseModel):
     template of several media scores strangers higher, so each match has a threshold of its own.
     """
 
-    matches: list[MatchResponse]
-    threshold: Similarity
-    fpir: float
-    gallery_size: int
+    matches: Matches
+    threshold: Similarity = Field(description="from which a subject of one medium matches")
+    fpir: Fpir
+    gallery_size: GallerySize
     thresholds: Thresholds
-    score: Literal["tpe", "cosine"]
-    model: str
-    faces: list[FaceUsed]
+    score: ScoreName
+    model: Digest
+    faces: list[FaceUsed] = Field(description="of the photos, in order")
 
 
 class SearchedFace(BaseModel):
     """One face of a photo and who it may be, best first."""
 
     box: Box
-    score: Share
+    score: DetectionScore
     quality: Quality
-    matches: list[MatchResponse]
+    matches: Matches
     threshold: Similarity = Field(description="holds `fpir` for this face, for subjects of one medium")
     matched: bool = Field(description="whether one of the matches is at or above its threshold")
 
@@ -72,11 +85,11 @@ class SearchedFace(BaseModel):
 class GroupSearchResponse(BaseModel):
     """All faces of one photo, largest first, each searched by itself: `fpir` is the share of strange faces."""
 
-    faces: list[SearchedFace]
+    faces: list[SearchedFace] = Field(description="the largest first")
     more: bool = Field(False, description="whether smaller faces were left out: at most 100 are searched")
     faces_seen: int = Field(description="how many faces the photo shows")
-    fpir: float
-    gallery_size: int
+    fpir: Fpir
+    gallery_size: GallerySize
     thresholds: Thresholds
-    score: Literal["tpe", "cosine"]
-    model: str
+    score: ScoreName
+    model: Digest

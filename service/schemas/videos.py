@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.schemas.faces import Box, FaceQuality, Seconds, Share
+from service.schemas.faces import Box, DetectionScore, Digest, FaceQuality, Seconds
 from service.schemas.identity import Template
 
 
@@ -19,9 +19,9 @@ class VideoOptions(BaseModel):
 class TrackedFace(BaseModel):
     """A face in one of the frames that were looked at."""
 
-    time: Seconds
+    time: Seconds = Field(description="seconds from the start")
     box: Box
-    score: Share
+    score: DetectionScore
 
 
 class BestFace(TrackedFace):
@@ -33,9 +33,9 @@ class BestFace(TrackedFace):
 class VideoTrack(BaseModel):
     """One face, followed through the frames of a video."""
 
-    id: int
+    id: int = Field(description="number of the track, from 0")
     first: Seconds = Field(description="when it is seen first, in seconds from the start")
-    last: Seconds
+    last: Seconds = Field(description="when it is seen last, in seconds from the start")
     best: BestFace
     faces: list[TrackedFace] = Field(description="in the order of time")
     template: Template | None = Field(None, description="of the track's best faces; only when asked for")
@@ -45,7 +45,7 @@ class VideoResponse(BaseModel):
     """The faces of a video, followed through the frames that were looked at; the track of the largest face first."""
 
     width: int = Field(description="of the frames that were looked at, upright; large ones are shrunk to 1920 pixels")
-    height: int
+    height: int = Field(description="of these frames")
     times: list[Seconds] = Field(description="of the frames that were looked at, in seconds from the start")
     tracks: list[VideoTrack]
-    model: str = Field(description="digest of the model's weights")
+    model: Digest

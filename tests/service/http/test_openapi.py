@@ -56,6 +56,29 @@ def test_every_error_is_a_problem_document(described: dict) -> None:
     assert "HTTPValidationError" not in described["components"]["schemas"]
 
 
+def test_every_operation_parameter_and_field_is_described(described: dict) -> None:
+    schemas = described["components"]["schemas"]
+    bare = []
+    for method, path, operation in operations(described):
+        assert operation["description"].startswith(operation["summary"]), (method, path)
+        bare += [(method, path, each["name"]) for each in operation.get("parameters", []) if "description" not in each]
+    for name, schema in schemas.items():
+        bare += [
+            (name, key) for key, each in schema.get("properties", {}).items() if not says_what_it_is(each, schemas)
+        ]
+    assert bare == []
+
+
+def says_what_it_is(schema: dict, schemas: dict) -> bool:
+    """Return whether a schema has a description, or what it refers to, lists or offers as a choice has one."""
+    inner = [
+        *schema.get("anyOf", []),
+        schema.get("items", {}),
+        schemas.get(schema.get("$ref", "").rpartition("/")[2], {}),
+    ]
+    return "description" in schema or any(says_what_it_is(each, schemas) for each in inner if each)
+
+
 def test_bodies_have_names_and_each_option_stands_once(described: dict) -> None:
     for *_, operation in operations(described):
         query = {each["name"] for each in operation.get("parameters", []) if each["in"] == "query"}
