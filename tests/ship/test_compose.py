@@ -126,3 +126,10 @@ def test_every_file_that_is_mounted_is_there():
     files = [mount for mount in mounts if mount.startswith("./")]
     assert len(files) == 5
     assert all((ROOT / file).is_file() for file in files)
+
+
+def test_settings_that_a_file_of_settings_cannot_change_are_named_at_the_top():
+    text = (ROOT / "docker-compose.yml").read_text()
+    head = text[: text.index("name: allinone-face")]
+    for variable in set(re.findall(r"\$\{(FACE_\w+)", text)):
+        assert variable in head, "`environment` goes before `env_file`"

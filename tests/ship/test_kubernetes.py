@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ByteSize, TypeAdapter
 
 from service.queue import codec
 from tests.ship.manifests import OVERLAYS, ROOT, config_maps, objects, one, pod_of, settings_of, workload, workloads
@@ -81,6 +82,15 @@ def test_who_opens_the_gallery_sees_the_master_key_and_no_worker_does(overlay: s
     files = {"master-key": settings.master_key_file, "queue-key": settings.queue_key_file}
     for item in keys["items"]:
         assert files[item["key"]] == Path(mount["mountPath"]) / item["path"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_audit_log_fits_into_its_volume(overlay: str):
+    [data] = [volume["emptyDir"] for volume in pod_of(overlay, "api")["volumes"] if volume["name"] == "data"]
+    settings = settings_of(overlay, "api")
+    most = (settings.audit_files + 1) * settings.audit_bytes  # the renamed files and the one that is written
+    room = TypeAdapter(ByteSize).validate_python(data["sizeLimit"].replace("Mi", "MiB"))
+    assert most < room, "Kubernetes ends a pod whose volume is over its limit"
 
 
 def test_the_api_asks_as_many_parts_as_there_are_and_each_has_two_copies():
