@@ -43,6 +43,7 @@ from service.http.routes import (
     transfer,
     videos,
 )
+from service.http.transfers import Transfers
 from service.jobs.resources import open_jobs
 from service.jobs.runner import JobRunner
 from service.ops.metrics import Metrics
@@ -101,6 +102,7 @@ async def run_parts(app: FastAPI, tracing: Tracing | None) -> AsyncIterator[None
         await asyncio.to_thread(tracing.close)
     await state.producer.close()
     state.authenticator.close()
+    state.transfers.close()
     await asyncio.to_thread(state.audit.close)
     await asyncio.to_thread(state.resources.close)
 
@@ -116,6 +118,7 @@ def add_state(app: FastAPI, settings: Settings, resources: Resources, producer: 
     state.probe_limiter = WindowLimiter()
     state.audit = AuditLog(settings.data_dir, resources, int(settings.audit_bytes), settings.audit_files)
     state.face_ids = FaceIds()
+    state.transfers = Transfers()
     state.fetcher = Fetcher(settings.image_hosts)
     state.jobs = open_jobs(settings)
     secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret else ""

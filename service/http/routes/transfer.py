@@ -17,9 +17,11 @@ from service.gallery.checks import clean_name
 from service.gallery.errors import CollectionNotFound
 from service.gallery.gallery import Gallery
 from service.gallery.reenrol import KeptPhoto, renew
+from service.gallery.resources import Resources
 from service.gallery.transfer import export, import_, merge
 from service.http.gallery_access import GALLERY_RESPONSES, collection_response, current_model, in_gallery_thread
 from service.http.probes import Probe, model_scoring, probe_photos
+from service.http.transfers import Transfers
 from service.keys import Key
 from service.schemas.admin import ExportOptions, Merged, MergeOptions, Renewed
 from service.schemas.identity import CollectionResponse
@@ -44,21 +46,23 @@ async def export_collection(request: Request, collection: str, options: ExportOp
 
 async def _exported(request: Request, collection: str, passphrase: str) -> AsyncIterator[bytes]:
     """Yield an export: a thread writes it into a pipe that holds little, so that none of it waits in memory."""
-    reader, writer = _pipe()
-    work = asyncio.create_task(in_gallery_thread(request, _write_export, collection, passphrase, writer))
-    try:
-        while chunk := await asyncio.to_thread(reader.read, CHUNK):
-            yield chunk
-        await work
-    finally:
-        reader.close()  # if the client left, the thread's next write fails
-        with suppress(OSError, ServiceError):
+    transfers: Transfers = request.app.state.transfers
+    async with transfers.places:
+        reader, writer = _pipe()
+        work = transfers.start(_write_export, request.app.state.resources, collection, passphrase, writer)
+        try:
+            while chunk := await transfers.start(reader.read, CHUNK):
+                yield chunk
             await work
+        finally:
+            transfers.start(reader.close)  # if the client left, the other thread's next write fails
+            with suppress(OSError, ServiceError):
+                await asyncio.shield(work)  # which closes the other end
 
 
-def _write_export(gallery: Gallery, collection: str, passphrase: str, writer: BinaryIO) -> None:
+def _write_export(resources: Resources, collection: str, passphrase: str, writer: BinaryIO) -> None:
     with writer:
-        export(gallery, collection, passphrase, writer)
+        export(resources.gallery, collection, passphrase, writer)
 
 
 @router.post(
@@ -74,22 +78,24 @@ async def import_collection(
 
     The file may have any size: it is read while it arrives.
     """
-    reader, writer = _pipe()
+    transfers: Transfers = request.app.state.transfers
     passphrase = _utf8_header(face_passphrase)
-    work = asyncio.create_task(in_gallery_thread(request, _read_import, reader, passphrase, collection))
-    try:
-        with suppress(BrokenPipeError):  # the import has failed, and says why below
-            async for chunk in request.stream():
-                await asyncio.to_thread(writer.write, chunk)
-    finally:
-        writer.close()
+    async with transfers.places:
+        reader, writer = _pipe()
+        work = transfers.start(_read_import, request.app.state.resources, reader, passphrase, collection)
+        try:
+            with suppress(BrokenPipeError):  # the import has failed, and says why below
+                async for chunk in request.stream():
+                    await transfers.start(writer.write, chunk)
+        finally:  # an upload that failed is an import that failed, but it is the upload that is told
+            await asyncio.shield(asyncio.gather(transfers.start(writer.close), work, return_exceptions=True))
         stored = await work
     return JSONResponse(collection_response(stored, await current_model(request)).model_dump(), 201)
 
 
-def _read_import(gallery: Gallery, reader: BinaryIO, passphrase: str, collection: str) -> Collection:
+def _read_import(resources: Resources, reader: BinaryIO, passphrase: str, collection: str) -> Collection:
     with reader:
-        return import_(gallery, reader, passphrase, collection)
+        return import_(resources.gallery, reader, passphrase, collection)
 
 
 @router.post("/{collection}/merge")
