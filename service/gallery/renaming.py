@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from service.gallery import Medium, NewMedium, Subject
 from service.gallery.checks import clean_name
-from service.gallery.errors import MediumNotFound, SubjectNotFound
+from service.gallery.errors import Busy, MediumNotFound, SubjectExists, SubjectNotFound
 from service.gallery.gallery import Gallery
 
 
-def rename_subject(gallery: Gallery, collection: str, old: str, new: str) -> None:
-    """Give a subject another name; one that has this name already gets the media in addition to its own.
+def rename_subject(gallery: Gallery, collection: str, old: str, new: str, merge: bool = False) -> None:
+    """Give a subject another name; with `merge`, one that has this name already gets the media too.
 
-    Each medium is with one of both subjects at any time, so a move that fails halfway loses nothing and can be
-    repeated. Raises CollectionNotFound, SubjectNotFound, InvalidName, SubjectTooLarge.
+    Each medium is with one of both subjects at any time, so a move that fails halfway loses nothing. Raises
+    CollectionNotFound, SubjectNotFound, SubjectExists without `merge`, InvalidName, SubjectTooLarge.
     """
     old = clean_name(old)
     new = clean_name(new)
     subject = gallery.subject(collection, old)
     if old == new:
         return
-    if not _exists(gallery, collection, new):
-        gallery.put_subject(collection, new, subject.metadata, subject.ttl)
-    while subject.media:
+    if not _made(gallery, collection, replace(subject, id=new)) and not merge:
+        raise SubjectExists
+    while True:
         for medium in subject.media:
             move_medium(gallery, collection, subject, medium, new)
-        subject = gallery.subject(collection, old)  # somebody may have added to it meanwhile
-    gallery.delete_subject(collection, old)
+        if delete_empty(gallery, collection, old):
+            return
+        subject = gallery.subject(collection, old)  # somebody added to it meanwhile
+
+
+def delete_empty(gallery: Gallery, collection: str, subject: str) -> bool:
+    """Delete a subject if it has no media by then; return whether it had none. Raises SubjectNotFound."""
+    with gallery.editor.turn(collection):
+        for edit in gallery.editor.edits(collection, subject):
+            if edit.stored is None:
+                raise SubjectNotFound
+            if edit.subject.media:
+                return False
+            if gallery.encrypted.delete(edit.collection, edit.collection.cipher.tag(edit.name)):
+                return True
+    raise Busy
 
 
 def move_medium(
@@ -47,9 +63,12 @@ def move_medium(
     return stored
 
 
-def _exists(gallery: Gallery, collection: str, subject: str) -> bool:
-    try:
-        gallery.subject(collection, subject)
-    except SubjectNotFound:
-        return False
-    return True
+def _made(gallery: Gallery, collection: str, subject: Subject) -> bool:
+    """Make a subject of this name, metadata and ttl; return False if there is one of this name already."""
+    with gallery.editor.turn(collection):
+        for edit in gallery.editor.edits(collection, subject.id):
+            if edit.stored is not None:
+                return False
+            if edit.write(replace(edit.subject, metadata=subject.metadata, ttl=subject.ttl)) is not None:
+                return True
+    raise Busy

@@ -15,7 +15,8 @@ from pydantic import JsonValue
 from service.gallery import Metadata, Subject, Vector
 from service.gallery.errors import MediumNotFound, SubjectNotFound
 from service.gallery.gallery import Gallery
-from service.gallery.renaming import move_medium
+from service.gallery.metadata import change_metadata
+from service.gallery.renaming import delete_empty, move_medium
 from service.gallery.scoring import similarity
 from service.http.compat import JsonObject
 from service.http.compat.errors import SubjectExists
@@ -70,21 +71,25 @@ def with_external_id(gallery: Gallery, collection: str, face: StoredFace, name: 
     answer = face_answer(face)
     if name is None or answer.get("ExternalImageId") == name:
         return answer
-    metadata = gallery.subject(collection, face.subject.id).metadata
-    stored_ids = metadata.get(EXTERNAL_IDS)
-    ids: dict[str, JsonValue] = dict(stored_ids) if isinstance(stored_ids, dict) else {}
-    gallery.put_subject(collection, face.subject.id, {**metadata, EXTERNAL_IDS: {**ids, face.id: name}})
+
+    def named(metadata: Metadata) -> Metadata:
+        stored_ids = metadata.get(EXTERNAL_IDS)
+        ids: dict[str, JsonValue] = dict(stored_ids) if isinstance(stored_ids, dict) else {}
+        return {**metadata, EXTERNAL_IDS: {**ids, face.id: name}}
+
+    change_metadata(gallery, collection, face.subject.id, named)
     return answer | {"ExternalImageId": name}
 
 
 def make_user(gallery: Gallery, collection: str, user: str) -> None:
     """Make a user; a subject of that name becomes one. Raises SubjectExists, CollectionNotFound."""
-    metadata: Metadata = {}
-    with suppress(SubjectNotFound):
-        metadata = gallery.subject(collection, user).metadata
-    if is_user(metadata):
-        raise SubjectExists("there is a user of that name already")
-    gallery.put_subject(collection, user, {**metadata, USER: True})
+
+    def marked(metadata: Metadata) -> Metadata:
+        if is_user(metadata):
+            raise SubjectExists("there is a user of that name already")
+        return {**metadata, USER: True}
+
+    change_metadata(gallery, collection, user, marked, create=True)
 
 
 def require_user(gallery: Gallery, collection: str, user: str) -> Subject:
@@ -188,4 +193,4 @@ def _move(gallery: Gallery, collection: str, face: StoredFace, user: Subject) ->
 def _delete_empty(gallery: Gallery, collection: str, subject: Subject) -> None:
     if not subject.media and not is_user(subject.metadata):
         with suppress(SubjectNotFound):
-            gallery.delete_subject(collection, subject.id)
+            delete_empty(gallery, collection, subject.id)

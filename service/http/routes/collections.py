@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from service.gallery import Policy, Subject
-from service.gallery.checks import clean_name
-from service.gallery.errors import CollectionExists, CollectionNotFound, SubjectExists, SubjectNotFound
+from service.gallery.errors import CollectionExists, CollectionNotFound
 from service.gallery.gallery import Gallery
 from service.gallery.renaming import rename_subject
 from service.gallery.upkeep import rotate
@@ -155,11 +153,7 @@ async def rename(request: Request, collection: str, subject: str, options: NewNa
 
 
 def _rename(gallery: Gallery, collection: str, old: str, new: str) -> Subject:
-    """Rename a subject and return it. Raises SubjectExists, SubjectNotFound, CollectionNotFound, InvalidName."""
-    if clean_name(old) != clean_name(new):
-        with suppress(SubjectNotFound):
-            gallery.subject(collection, new)
-            raise SubjectExists
+    """Rename a subject and return it. Raises as rename_subject()."""
     rename_subject(gallery, collection, old, new)
     return gallery.subject(collection, new)
 

@@ -49,7 +49,7 @@ async def rename(request: Request, subject: str) -> JsonObject:
     """Give a subject another name; one that has the name already gets its faces."""
     collection = service_collection(request)
     name = (await read_json(request, NamedSubject)).subject
-    await in_gallery_thread(request, rename_subject, collection, subject, name)
+    await in_gallery_thread(request, rename_subject, collection, subject, name, merge=True)
     return {"updated": True}
 
 

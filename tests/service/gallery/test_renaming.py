@@ -7,7 +7,7 @@ import pytest
 
 from service.crypto.vault import Vault
 from service.gallery import Policy
-from service.gallery.errors import InvalidName, MediumNotFound, SubjectNotFound
+from service.gallery.errors import InvalidName, MediumNotFound, SubjectExists, SubjectNotFound
 from service.gallery.gallery import Gallery
 from service.gallery.renaming import move_medium, rename_subject
 from service.gallery.stores.store import Store
@@ -46,7 +46,9 @@ def test_a_name_that_is_taken_gets_the_media_too_and_keeps_its_metadata(kept: Ga
     add(kept, faces, "countess", "2", b"2")
     kept.put_subject("people", "countess", {"title": "Countess"})
     kept.put_subject("people", "ada", {"badge": 7})
-    rename_subject(kept, "people", "ada", "countess")
+    with pytest.raises(SubjectExists):
+        rename_subject(kept, "people", "ada", "countess")
+    rename_subject(kept, "people", "ada", "countess", merge=True)
     merged = kept.subject("people", "countess")
     assert (dict(merged.metadata), {m.id for m in merged.media}) == ({"title": "Countess"}, {"1", "2"})
     assert [subject.id for subject in kept.subjects("people").items] == ["countess"]
