@@ -20,7 +20,7 @@ export function addToFilm(photo, show, remove) {
 /** Show in the strip what has become of a photo. */
 export function paintFilm({ item, state, answer }) {
   const faces = answer && facesOf(answer).length;
-  const words = { waiting: "waiting", working: "in work", failed: "failed" }[state] ?? countFaces(faces);
+  const words = { waiting: "waiting", working: "being analyzed", failed: "failed" }[state] ?? countFaces(faces);
   item.dataset.state = state;
   item.querySelector(".film-words").textContent = words;
   item.querySelector(".film-state").textContent = state === "failed" ? "!" : (faces ?? "");

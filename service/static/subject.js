@@ -79,6 +79,7 @@ function setUpRename(body, person) {
     await call(`${person.path}/rename`, jsonBody("POST", { name }));
     await person.reload();
     say(`${person.id} is called ${name} now.`);
+    byId("find").focus();
     return [];
   });
 }

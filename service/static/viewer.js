@@ -42,11 +42,11 @@ export function refresh() {
   const { state, answer, problem, note, file } = current;
   const failed = problem && explain(problem);
   byId("file-name").textContent = file.name;
-  const found = answer ? countFaces(facesOf(answer).length) : "In work";
+  const found = answer ? countFaces(facesOf(answer).length) : "Analyzing";
   byId("panel-title").textContent = failed?.title ?? found;
   picture.alt = answer ? `${file.name}, ${answer.width} × ${answer.height} pixels, ${found}` : file.name;
   byId("working").hidden = state !== "working" && state !== "waiting";
-  byId("working-text").textContent = state === "waiting" ? "Waiting its turn …" : note;
+  byId("working-text").textContent = state === "waiting" ? "Waiting for its turn …" : note;
   showProblem(problem, failed);
   showRest(answer);
   byId("tools").hidden = !answer?.faces?.length;

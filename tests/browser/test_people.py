@@ -411,6 +411,7 @@ def test_a_person_is_verified_renamed_and_loses_a_photo(people: Page, server: Se
     assert stored(server, collection, "Ada") == 1
 
     people.find(".rename input").send_keys("Augusta Ada", Keys.ENTER)
+    people.until(lambda: people.driver.switch_to.active_element.get_attribute("id") == "find")
     people.until(lambda: names(people) == ["Augusta Ada"])
     assert "Ada is called Augusta Ada now." in people.text("listed")
     assert (stored(server, collection, "Ada"), stored(server, collection, "Augusta Ada")) == (0, 1)
