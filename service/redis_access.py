@@ -1,4 +1,8 @@
-"""The one place that opens connections to Redis, loads Lua scripts and translates Redis' errors into the service's."""
+"""The one place that opens connections to Redis, loads Lua scripts and translates Redis' errors into the service's.
+
+A Redis that says that it is read-only has become another's replica: its connections are given up, so that the next ones
+lead to the master that took its name.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 from redis.retry import Retry
 
 from service.errors import ServiceError
@@ -65,6 +69,7 @@ def connect(url: str, timeout: float = 10.0, retries: int = 1) -> redis.Redis:
         socket_connect_timeout=CONNECT_SECONDS,
         socket_read_size=READ_BYTES,
         retry=Retry(NoBackoff(), retries),
+        retry_on_error=[ReadOnlyError],
         protocol=2,
     )
 
@@ -80,6 +85,7 @@ def connect_async(
         socket_timeout=timeout,
         socket_connect_timeout=CONNECT_SECONDS,
         retry=AsyncRetry(NoBackoff(), retries),
+        retry_on_error=[ReadOnlyError],
         protocol=2,
         **limit,
     )

@@ -43,6 +43,7 @@ MAX_JOBS = 10_000
 ATTEMPTS = 5
 """How often a job is begun whose Idempotency-Key another job has, which is deleted by the time it is looked for."""
 
+BEGIN = load_script("service.jobs", "begin")
 Value = TypeVar("Value", Job, Item, ItemResult)
 
 
@@ -70,7 +71,7 @@ class RedisJobs(JobStore):
         self._cipher = cipher
         self._required = required
         self._ended_leases: list[bytes] = []
-        names = ("begin", "count_running", "make_room", "put", "hand_out", "renew", "adopt", "delete")
+        names = ("count_running", "make_room", "put", "hand_out", "renew", "adopt", "delete")
         self._scripts = {name: self._redis.register_script(load_script("service.jobs", name).text) for name in names}
 
     @override
@@ -110,7 +111,8 @@ class RedisJobs(JobStore):
                 pipe.pexpire(name, self._milliseconds)
             claim = (idempotency_key.key, idempotency_key.digest) if idempotency_key else ("", "")
             arguments = (job.id, job.owner, round(1000 * LEASE_SECONDS), *claim, self._milliseconds)
-            await self._scripts["begin"](keys=[self._prefix], args=list(arguments), client=pipe)
+            # As text: within MULTI nothing can be sent again when Redis does not know the script's digest.
+            pipe.eval(BEGIN.text, 1, self._prefix, *arguments)
             return bool((await pipe.execute())[-1])
 
     async def _earlier_job(self, idempotency_key: IdempotencyKey, job: Job) -> Job | None:

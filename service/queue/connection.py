@@ -17,12 +17,14 @@ from typing import Any
 
 from hiredis import pack_command
 from redis.exceptions import ConnectionError as Unreachable
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ReadOnlyError
 from redis.exceptions import TimeoutError as TooSlow
 
 from service.redis_access import Script, connect, connect_async
 
 Command = tuple[Any, ...]
+REPLICA = "this Redis has become another's replica"
+"""Said where the connection leads to a master of before: the next one may lead to its successor."""
 
 
 def by_digest(script: Script, key: str, arguments: Sequence[Any]) -> Command:
@@ -48,6 +50,9 @@ class Connection:
             try:
                 self._connection.send_packed_command(self._connection.pack_commands(commands))
                 return [self._connection.read_response() for _ in commands]
+            except ReadOnlyError as error:
+                self._connection.disconnect()
+                raise Unreachable(REPLICA) from error
             except BaseException:
                 self._connection.disconnect()
                 raise
@@ -91,6 +96,9 @@ class ConnectionPool:
             except TimeoutError as error:
                 await connection.disconnect(nowait=True)
                 raise TooSlow("Redis sent no reply in time") from error
+            except ReadOnlyError as error:
+                await connection.disconnect(nowait=True)
+                raise Unreachable(REPLICA) from error
             except BaseException:
                 await connection.disconnect(nowait=True)
                 raise
