@@ -32,7 +32,7 @@ COMMANDS = {
     "searcher": Entry("searcher", "server", "hold a part of the gallery in memory and answer searches over Redis"),
     "analyze": Entry("analyze", "model", "analyze photos here, without a server, and write JSON lines"),
     "cluster": Entry("cluster", "model", "sort photos here, without a server, into a folder for each person"),
-    "compare": Entry("compare", "", "compare two photos: do they show one person?"),
+    "compare": Entry("compare", "", "compare two photos: whether they show one person"),
     "enrol": Entry("enrol", "", "add photos of a person to a collection"),
     "bulk-enrol": Entry("bulk_enrol", "", "add a folder of people to a collection"),
     "import": Entry("import_faces", "", "move people here from CompreFace, Amazon Rekognition or a folder"),
