@@ -67,7 +67,10 @@ def running(worker: Worker, grace: float, on_end: Callable[[], object] = lambda:
 
 
 class Worker:
-    """Claims requests until told to stop, then finishes what it holds."""
+    """Claims requests until told to stop, then finishes what it holds.
+
+    `failed` says that it ended without being told to.
+    """
 
     def __init__(self, queue: Consumer, analyzer: Analyzer, settings: Settings, metrics: Metrics) -> None:
         self._queue = queue
@@ -80,6 +83,7 @@ class Worker:
         self._warm = threading.Event()
         self._stopping = threading.Event()
         self._ended = False
+        self.failed = False
 
     def stop(self) -> None:
         """Claim nothing more; run() returns when all that is held is finished."""
@@ -90,11 +94,6 @@ class Worker:
         """Return whether the worker is warm and claims requests."""
         return self._warm.is_set() and not self._stopping.is_set() and not self._ended
 
-    @property
-    def failed(self) -> bool:
-        """Return whether run() ended without being told to."""
-        return self._ended and not self._stopping.is_set()
-
     def run(self) -> None:
         """Work until stop() is called. Raises RuntimeError when the device's thread dies."""
         device = threading.Thread(target=self._run_device, name="device", daemon=True)
@@ -103,16 +102,19 @@ class Worker:
             pass
         if device.is_alive():
             self._announce()
-        while not self._stopping.is_set() and device.is_alive():
-            requests = self._queue.claim(self._decoder.gate.room(), 0.25)
-            for request in requests:
-                self._decoder.admit(request, single=len(requests) == 1)
-        self._queue.leave()
-        self._decoder.close()
-        device.join()
-        self._ended = True
-        if self._tracing:
-            self._tracing.close()
+        try:
+            while not self._stopping.is_set() and device.is_alive():
+                requests = self._queue.claim(self._decoder.gate.room(), 0.25)
+                for request in requests:
+                    self._decoder.admit(request, single=len(requests) == 1)
+        finally:
+            self.failed = not self._stopping.is_set()
+            self._queue.leave()
+            self._decoder.close()
+            device.join()
+            self._ended = True
+            if self._tracing:
+                self._tracing.close()
         if self.failed:
             raise RuntimeError("the device's thread ended by itself")
         log.info("worker drained")
