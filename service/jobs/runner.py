@@ -84,6 +84,8 @@ class JobRunner:
                     self.begin(job)
             except ServiceError:
                 continue
+            except Exception:
+                log.exception("jobs without an owner could not be looked for")
 
     async def _run(self, job: Job) -> None:
         renewing = asyncio.create_task(self._renew_forever(job.id, asyncio.current_task()))
@@ -150,6 +152,9 @@ class JobRunner:
             result = await self._submitter.analyzed(job, item.image, header, job.options)
         except ServiceError as error:
             return ItemResult(index, item.name, error=error.problem())
+        except Exception:  # else the job would wait for this item until it is forgotten
+            log.exception("an item of a job failed", extra={"request_id": job.request_id, "item": index})
+            return ItemResult(index, item.name, error=ServiceError().problem())
         return ItemResult(index, item.name, result.analysis, result.model)
 
     async def _report(self, job: Job) -> None:

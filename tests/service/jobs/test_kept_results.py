@@ -3,12 +3,14 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from service.config import Settings
 from service.crypto.queue_cipher import QueueCipher
 from service.errors import NotReady, QueueFull
 from service.gallery.review import PartReview, ReviewPart, TaggedOutlier, TaggedPair
@@ -17,8 +19,10 @@ from service.jobs.budget import Budget
 from service.jobs.local import LocalJobs
 from service.jobs.redis import RedisJobs
 from service.jobs.tracks import FaceTrack, TrackedFace, TrackedVideo
-from service.wire import Box, FaceResult, Options, Pose, VideoLimits
+from service.wire import AnalysisOutcome, AnalysisRequest, Box, FaceResult, Options, Pose, VideoLimits
+from tests.service.queue.device import photo
 from tests.service.queue.processes import RedisServer
+from tests.service.serving import serve, stuck, until
 
 BUDGET = Budget(1 << 20, 1 << 20)
 FACE = FaceResult(Box(1, 2, 3, 4), 0.9, Pose(0, 0, 0), 0.5, "female", 0.5, 30.0, vector=b"vector of ada")
@@ -141,3 +145,16 @@ def test_jobs_that_are_done_keep_no_others_out_while_their_webhooks_are_told(ope
         await store.disconnect()
 
     asyncio.run(story())
+
+
+def test_an_item_that_fails_for_a_reason_nobody_thought_of_ends_its_job(tmp_path: Path):
+    async def submit(requests: Sequence[AnalysisRequest]) -> list[asyncio.Future[AnalysisOutcome]]:
+        raise ZeroDivisionError(f"{len(requests)} photos")
+
+    with serve(Settings(data_dir=tmp_path)) as served:
+        stuck(served)
+        served.broker.submit = submit  # type: ignore[method-assign]
+        accepted = served.client.post("/v1/jobs", content=photo("grey"))
+        until(lambda: served.client.get(accepted.headers["Location"]).json()["status"] == "done", 10)
+        [item] = served.client.get(accepted.headers["Location"]).json()["results"]
+    assert item["error"]["code"] == "internal_error"
