@@ -58,7 +58,9 @@ class Settings(BaseSettings):
     cors_origins: Hosts = Field(
         (), description="origins of other sites whose pages may call the API, separated by commas"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="lowest level that is logged: `debug`, `info`, `warning` or `error`"
+    )
     metrics_port: int | None = Field(
         None,
         ge=0,
@@ -75,7 +77,7 @@ class Settings(BaseSettings):
     )
 
     api_keys: Literal["auto", "on", "off"] = Field(
-        "auto", description="whether callers need an API key; `auto`: unless FACE_HOST is loopback"
+        "auto", description="whether callers need an API key: `on`, `off`, or `auto`: on unless FACE_HOST is loopback"
     )
     master_key: SecretStr | None = Field(
         None,
@@ -161,14 +163,17 @@ class Settings(BaseSettings):
     )
     device: Device = Field("cpu", description="where the model runs: `cpu`, `cuda` or `cuda:N`")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="auto: all that is answered in float32, so that templates mean the same on every machine"
+        "auto",
+        description="`float32`, `bfloat16`, `float16`, or `auto`: float32, so that templates are the same on all machines",
     )
     engine: Literal["auto", "openvino", "torch"] = Field(
-        "auto", description="what runs the model; auto: OpenVINO on a processor where it is installed, else PyTorch"
+        "auto",
+        description="what runs the model: `openvino`, `torch`, or `auto`: OpenVINO on a CPU where it is installed, else PyTorch",
     )
     threads: int = Field(0, ge=0, description="processor cores that the model uses; 0: all")
     proposals: Literal["dense", "selective-search"] = Field(
-        "dense", description="how regions that may hold a face are proposed; `selective-search` is the paper's way"
+        "dense",
+        description="how regions that may hold a face are proposed: `dense`, or as the paper does: `selective-search`",
     )
     decode_threads: int = Field(2, gt=0, description="threads of a worker that decode images")
     batch_images: int = Field(16, gt=0, description="images in one call of the model")
