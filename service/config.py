@@ -164,11 +164,13 @@ class Settings(BaseSettings):
     device: Device = Field("cpu", description="where the model runs: `cpu`, `cuda` or `cuda:N`")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
-        description="`float32`, `bfloat16`, `float16`, or `auto`: float32, so that templates are the same on all machines",
+        description="`float32`, `bfloat16`, `float16`, or `auto`: float32, so that templates are the same on all "
+        "machines",
     )
     engine: Literal["auto", "openvino", "torch"] = Field(
         "auto",
-        description="what runs the model: `openvino`, `torch`, or `auto`: OpenVINO on a CPU where it is installed, else PyTorch",
+        description="what runs the model: `openvino`, `torch`, or `auto`: OpenVINO on a CPU where it is installed, else "
+        "PyTorch",
     )
     threads: int = Field(0, ge=0, description="processor cores that the model uses; 0: all")
     proposals: Literal["dense", "selective-search"] = Field(
