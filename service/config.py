@@ -169,8 +169,8 @@ class Settings(BaseSettings):
     )
     engine: Literal["auto", "openvino", "torch"] = Field(
         "auto",
-        description="what runs the model: `openvino`, `torch`, or `auto`: OpenVINO on a CPU where it is installed, else "
-        "PyTorch",
+        description="what runs the model: `openvino`, `torch`, or `auto`: OpenVINO on a CPU where it is installed, "
+        "else PyTorch",
     )
     threads: int = Field(0, ge=0, description="processor cores that the model uses; 0: all")
     proposals: Literal["dense", "selective-search"] = Field(
