@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import cv2
@@ -85,7 +85,7 @@ class Level:
     """A level of an image's pyramid, or a tile of one: pixels padded to multiples of 32, and where they lie.
 
     `x`, `y` is the place of the first pixel in the level. Cells outside the ranges `rows` and `columns` belong to
-    other tiles.
+    other tiles. Boxes with a side of more than `largest` pixels of the image are left to other levels.
     """
 
     index: int
@@ -95,6 +95,7 @@ class Level:
     y: int = 0
     rows: tuple[int, int] = EVERY
     columns: tuple[int, int] = EVERY
+    largest: float = math.inf
 
 
 def search_scale(height: int, width: int, min_size: float | None) -> float:
@@ -131,7 +132,8 @@ def decode(output: Array, level: Level, threshold: float) -> tuple[Array, Array]
     y = row * STRIDE + STRIDE / 2 + dy * UNIT + level.y
     side = UNIT * np.exp(np.clip(log_side, -2, 2))
     boxes = boxes_.around(np.stack([x, y], axis=1), side[:, None]) / level.scale
-    return scores, boxes.astype(np.float32)
+    small = side / level.scale <= level.largest
+    return scores[small], boxes[small].astype(np.float32)
 
 
 class DenseProposer:
@@ -194,8 +196,15 @@ def merged(boxes: Array, scores: Array) -> tuple[Indices, Array]:
 
 
 def pyramid(image: Image, min_size: float | None, index: int = 0) -> Iterator[Level]:
-    """Yield the levels of an image, largest first."""
+    """Yield the levels of an image, largest first.
+
+    An enlarged level only answers for faces that are too small for the others, so that nothing else changes by it.
+    """
     scale = search_scale(image.shape[0], image.shape[1], min_size)
+    if scale > 1:
+        for level in _tiles(_scaled(image, scale), scale, index):
+            yield replace(level, largest=MIN_FACE)
+        scale = 1.0
     current = _scaled(image, scale)
     while True:
         yield from _tiles(current, scale, index)

@@ -196,6 +196,19 @@ def test_small_images_and_small_faces_are_enlarged(height, width, min_size, scal
     assert searched_min_size(np.zeros((height, width, 3), np.uint8), min_size) == pytest.approx(24 / scale)
 
 
+def test_an_enlarged_level_leaves_larger_faces_to_those_that_would_be_there_without_it():
+    made, without = levels(240, 320), levels(240, 320, 24)
+    assert [level.scale for level in made] == [2, *(level.scale for level in without)]
+    assert [level.largest for level in made] == [24, *(math.inf for _ in without)]
+    for with_it, alone in zip(made[1:], without, strict=True):
+        np.testing.assert_array_equal(with_it.pixels, alone.pixels)
+    output = np.zeros((4, 30, 40), np.float32)
+    output[3] = np.linspace(-1, 1, 40)
+    scores, boxes = decode(output, made[0], 0.4)
+    assert len(scores) == len(boxes) > 0
+    assert (boxes[:, 2] - boxes[:, 0]).max() <= 24 < UNIT * math.exp(1) / 2
+
+
 def test_a_huge_image_is_shrunk_first_unless_a_size_is_asked_for():
     made = levels(8000, 8000)
     assert made[0].pixels.shape[0] * made[0].pixels.shape[1] <= MAX_PIXELS * 1.1
