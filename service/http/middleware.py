@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -103,6 +104,10 @@ class LastHandler:
 
         try:
             await self._app(scope, receive, send_noting_start)
+        except asyncio.CancelledError:  # the time in which requests may end is over; nothing else cancels one
+            if answer_begun:
+                raise
+            await problem(scope, errors.NotReady("the server stops: send the request again"))(scope, receive, send)
         except ClientDisconnect:
             log.info("the client left before its answer", extra={"request_id": scope["request_id"]})
         except errors.ServiceError as error:

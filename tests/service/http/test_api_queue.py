@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
@@ -109,3 +110,12 @@ def test_many_at_once_each_get_their_own(tiny_png: bytes) -> None:
         for thread in crowd:
             thread.join(30)
         assert got == {number: number for number in range(1, 41)}
+
+
+def test_who_waits_when_the_time_to_stop_is_over_is_told_to_come_again(tiny_png: bytes) -> None:
+    with ThreadPoolExecutor(1) as crowd, httpx.Client(timeout=20, verify=False) as client:
+        with serve(Settings(shutdown_grace=1)) as served:
+            stuck(served)
+            answer = crowd.submit(client.post, f"{served.url}/v1/faces", content=tiny_png)
+            until(lambda: asyncio.run(served.broker.state()).depth == 1)
+        is_problem(answer.result(), 503, "not_ready")
