@@ -35,8 +35,19 @@ def test_the_five_calls_work_as_written(tmp_path: Path):
     assert answers[4]["media"] == 2
 
 
+def test_a_deletion_answers_with_what_the_page_says(tmp_path: Path):
+    assert "The answer is a receipt; of a medium it is the subject" in " ".join(SECTION.split())
+    with people_served(Settings(data_dir=tmp_path)) as served:
+        paths = served.client.get("/openapi.json").json()["paths"]
+    kinds = {}
+    for path in ("", "/subjects/{subject}", "/subjects/{subject}/media/{medium}"):
+        answer = paths["/v1/collections/{collection}" + path]["delete"]["responses"]["200"]
+        kinds[path.rpartition("/")[2]] = answer["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    assert kinds == {"": "ReceiptResponse", "{subject}": "ReceiptResponse", "{medium}": "SubjectResponse"}
+
+
 def test_a_role_includes_another_exactly_where_the_table_says_so():
-    assert "no\nrole includes another, except `admin`" in SECTION
+    assert "no role includes another, except `admin`" in " ".join(SECTION.split())
     rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", SECTION, re.MULTILINE)
     assert {role for role, _ in rows} == set(keys.ROLES)
     for role in keys.ROLES:
