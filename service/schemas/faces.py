@@ -33,7 +33,8 @@ class AnalyzeOptions(BaseModel):
         ge=1,
         le=100_000,
         description="shorter side of the smallest box, pixels. Left out, large photos are searched for large faces "
-        "only, so that they take no longer than others; the answer says from which size on",
+        "only, so that they take no longer than others, and small photos for smaller faces; the answer says from which "
+        "size on. Faces below 12 pixels are hardly ever found",
     )
     min_score: float | None = Field(
         None, ge=0, le=1, description="lowest detection score; the model's own when left out"
