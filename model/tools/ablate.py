@@ -120,6 +120,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000, help="of the joint runs")
     parser.add_argument("--batch", type=int, help="crops a step (default: the recipe's)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="each run is trained once with each of them")
+    parser.add_argument("--runs", nargs="+", metavar="NAME", help="rows of the table, by name (default: all)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--threads", type=int, help="CPU threads")
     arguments = parser.parse_args()
@@ -130,8 +131,12 @@ def main() -> None:
         parser.error(f"the recipe must give shares to {', '.join(mixture.LOADERS)}")
     if arguments.batch:
         base = replace(base, data=base.data | {"batch_size": arguments.batch})
+    runs = variants(base, arguments.steps)
+    if unknown := set(arguments.runs or ()) - set(runs):
+        parser.error(f"no such runs: {', '.join(sorted(unknown))}; there are {', '.join(runs)}")
     results = dict[str, list[dict[str, float]]]()
-    for name, recipe in variants(base, arguments.steps).items():
+    for name in arguments.runs or runs:
+        recipe = runs[name]
         folder = name.replace(", ", "-").replace(" ", "-")
         results[name] = [
             figures(replace(recipe, seed=seed), arguments.out / f"seed-{seed}" / folder) for seed in arguments.seeds
