@@ -68,9 +68,7 @@ def maintain(resources: Resources, metrics: Metrics, watch: ClockWatch, on_expir
             extra={"jump_seconds": round(jump)},
         )
     else:
-        expired = purge(gallery)
-        for expiry in expired:
-            on_expiry(expiry)
+        expired = purge(gallery, on_expiry)
         if expired:
             log.info("expired subjects were deleted", extra={"subjects": len(expired)})
     damaged = gallery.encrypted.damaged()

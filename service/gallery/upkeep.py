@@ -10,7 +10,7 @@ from service.crypto.vault import VaultLocked
 from service.gallery import Subject
 from service.gallery.encrypted import EncryptedStore, StoredSubject
 from service.gallery.encrypted_collections import OpenCollection, Outdated
-from service.gallery.errors import Busy, CollectionNotFound, SubjectDamaged
+from service.gallery.errors import Busy, CollectionNotFound, StorageFull, StorageUnavailable, SubjectDamaged
 from service.gallery.gallery import Gallery
 from service.gallery.staged import StagedCollection
 
@@ -29,8 +29,11 @@ class Expiry:
     subject: str | None
 
 
-def purge(gallery: Gallery) -> list[Expiry]:
-    """Delete subjects that have expired and what crashes left behind; return the subjects. Call it every minute."""
+def purge(gallery: Gallery, on_expiry: Callable[[Expiry], object] = lambda _: None) -> list[Expiry]:
+    """Delete subjects that have expired and what crashes left behind; return the subjects. Call it every minute.
+
+    `on_expiry` is told of each as soon as it is deleted, whatever fails after that.
+    """
     encrypted = gallery.encrypted
     store = encrypted.store
     expired: list[Expiry] = []
@@ -40,12 +43,15 @@ def purge(gallery: Gallery) -> list[Expiry]:
         with suppress(VaultLocked, CollectionNotFound):  # a damaged or deleted collection is not in others' way
             collection = encrypted.open_collection(row)
             if row.tag is not None:
-                expired += _purge_collection(encrypted, collection)
+                for expiry in _purge_collection(encrypted, collection):
+                    on_expiry(expiry)
+                    expired.append(expiry)
             elif collection.meta.staged < encrypted.now() - STAGED_SECONDS:
                 store.delete_collection(row.id)
     gallery.indexes.delete(gallery.indexes.collections() - existing)
     _refresh_indexes(gallery)
-    store.scrub()
+    with suppress(StorageFull, StorageUnavailable):  # a later call does it
+        store.scrub()
     return expired
 
 

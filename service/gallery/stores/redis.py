@@ -8,10 +8,12 @@ number), `photos:<serial>` (hash) and `with_photos` (the serials that have photo
 
 from __future__ import annotations
 
+import math
 import struct
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from typing import TypeVar, cast
 
 import redis
@@ -36,6 +38,8 @@ STEP = 2048
 """Rows read at once while catching up."""
 CLOCK_SECONDS = 10.0
 """How long the difference between Redis' clock and this process's steady one is trusted."""
+REWRITE_SECONDS = 3600.0
+"""How often a process has Redis rewrite its file, which takes a copy of all that Redis holds."""
 _HEADER = struct.Struct(">QQII")  # serial, version, bytes of the template, of the body
 _LENGTHS = struct.Struct(">II")
 Result = TypeVar("Result")
@@ -61,6 +65,7 @@ class RedisStore(Store):
         self._clock_lock = threading.Lock()
         self._clock_read = -CLOCK_SECONDS
         self._clock_offset = 0.0
+        self._rewritten = -math.inf  # time.monotonic()
         self._check_format()
 
     @override
@@ -223,15 +228,19 @@ class RedisStore(Store):
 
     @override
     def scrub(self) -> None:
-        """Have Redis rewrite its append-only file, or its snapshot when it keeps only that."""
-        info = cast("dict[str, int]", self._do(lambda r: r.info("persistence")))
-        try:
+        """Have Redis rewrite its append-only file, or its snapshot when it keeps only that, once in REWRITE_SECONDS.
+
+        Where this user may not, as the one of API processes may not, that is left to Redis itself.
+        """
+        if time.monotonic() - self._rewritten < REWRITE_SECONDS:
+            return
+        self._rewritten = time.monotonic()
+        with suppress(StorageUnavailable):  # it may also be saving already
+            info = cast("dict[str, int]", self._do(lambda r: r.info("persistence")))
             if info["aof_enabled"] and not info["aof_rewrite_in_progress"]:
                 self._do(lambda r: r.bgrewriteaof())
             elif not info["aof_enabled"] and info["rdb_saves"] and not info["rdb_bgsave_in_progress"]:
                 self._do(lambda r: r.bgsave())
-        except StorageUnavailable:
-            return  # Redis is saving already: the next call scrubs
 
     @override
     def close(self) -> None:

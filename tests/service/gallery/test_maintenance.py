@@ -15,6 +15,7 @@ from service.gallery.stores.redis import RedisStore
 from service.gallery.stores.sqlite import SqliteStore
 from service.gallery.upkeep import Expiry
 from service.ops.metrics import Metrics
+from service.redis_access import USERS
 from tests.service.gallery.people import DIMENSION, MODEL, Clock
 from tests.service.queue.processes import RedisServer
 
@@ -88,3 +89,19 @@ def test_redis_tells_the_time(shared_redis: RedisServer, monkeypatch: pytest.Mon
     seconds, microseconds = shared_redis.client.time()
     assert store.now() == pytest.approx(seconds + microseconds / 1e6, abs=2)
     store.close()
+
+
+def test_a_user_of_redis_who_may_not_rewrite_its_file_maintains_all_else(server: RedisServer, tmp_path: Path):
+    """As the user that `allinone-face redis-users` makes for API processes."""
+    server.client.execute_command("ACL", "SETUSER", "api", "on", "nopass", *USERS["api"].split())
+    url = server.url.replace("unix://", "unix://api:@")
+    resources, told, metrics = Resources(Settings(data_dir=tmp_path, redis_url=url)), list[Expiry](), Metrics()
+    resources.gallery.put_collection("guests", MODEL, DIMENSION)
+    resources.gallery.put_subject("guests", "ada", ttl=0.01)
+    resources.gallery.put_subject("guests", "bob")
+    time.sleep(0.02)
+    maintain(resources, metrics, ClockWatch(resources.gallery.encrypted.now), told.append)
+    assert told == [Expiry("guests", "ada")]
+    assert "face_gallery_size 1.0" in metrics.render().decode()
+    resources.close()
+    server.client.execute_command("ACL", "DELUSER", "api")
