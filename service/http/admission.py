@@ -61,6 +61,7 @@ class Admission:
             return
         endpoint, path = self._find(scope)
         body = Body(scope, receive, endpoint.body, self._settings, self._budget)
+        scope.setdefault("state", {})["body"] = body
         record = Record(self._audit, scope, endpoint, EndpointTable.names(endpoint, path), self._authenticator.enabled)
 
         async def send_recorded(message: Message) -> None:

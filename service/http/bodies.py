@@ -88,8 +88,13 @@ class Body:
             self.complete = not message.get("more_body", False)
         return message
 
+    def hold(self, count: int) -> None:
+        """Count bytes that are held for the request beside its body, until release(). Raises TooManyBytesInFlight."""
+        self._budget.take(count)
+        self._counted += count
+
     def release(self) -> None:
-        """Give back what the body took of the process's budget."""
+        """Give back what the request took of the process's budget."""
         self._budget.give_back(self._counted)
         self._counted = 0
 
@@ -115,8 +120,7 @@ class Body:
         if self._limit is not None:
             if self.received > self._limit:
                 raise self._too_large()
-            self._budget.take(count)
-            self._counted += count
+            self.hold(count)
 
     def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(f"the body of this request may have {self._limit:,} bytes")

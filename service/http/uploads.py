@@ -143,7 +143,7 @@ async def _photo(request: Request, text: str, max_bytes: int) -> bytes:
     """Return the photo of a base64 text or of a URL. Raises InvalidRequest, NotFetched, BodyTooLarge."""
     if text[:SCHEME].strip().lower().startswith(("http://", "https://")):
         fetcher: Fetcher = request.app.state.fetcher
-        return await fetcher.get(text.strip(), max_bytes)
+        return await fetcher.get(text.strip(), max_bytes, request.state.body.hold)
     return await run_in_threadpool(_from_base64, text)
 
 

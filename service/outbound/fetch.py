@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import httpx
 
@@ -22,8 +22,11 @@ class Fetcher:
         self._client = OutboundClient(hosts, "image")
         self._seconds = seconds
 
-    async def get(self, url: str, max_bytes: int) -> bytes:
-        """Return the photo's bytes. Raises InvalidRequest for a host that is not listed, NotFetched, BodyTooLarge."""
+    async def get(self, url: str, max_bytes: int, hold: Callable[[int], None] = lambda _: None) -> bytes:
+        """Return the photo's bytes; `hold` is told how many come, and ends it by what it raises.
+
+        Raises InvalidRequest for a host that is not listed, NotFetched, BodyTooLarge.
+        """
         try:
             async with self._client.stream("GET", url, HEADERS, self._seconds) as response:
                 if response.status_code != 200:
@@ -31,6 +34,7 @@ class Fetcher:
                     raise NotFetched(f"its host answered {response.status_code}, not 200{hint}")
                 data = bytearray()
                 async for chunk in response.aiter_raw():
+                    hold(len(chunk))
                     data += chunk
                     if len(data) > max_bytes:
                         raise BodyTooLarge(f"the image at a URL has more than {max_bytes:,} bytes")

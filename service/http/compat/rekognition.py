@@ -210,7 +210,8 @@ async def photo_of(request: Request, image: Image) -> bytes:
     host = f"{bucket}.s3.amazonaws.com"
     fetcher: Fetcher = request.app.state.fetcher
     try:
-        return await fetcher.get(f"https://{host}/{quote(image.s3_object.name)}", int(settings.max_bytes))
+        url = f"https://{host}/{quote(image.s3_object.name)}"
+        return await fetcher.get(url, int(settings.max_bytes), request.state.body.hold)
     except InvalidRequest as error:
         raise InvalidS3Object(f"send Bytes, or have {host} listed in FACE_IMAGE_HOSTS") from error
 

@@ -18,7 +18,7 @@ from service.config import Settings
 from service.errors import BodyTooLarge, InvalidRequest, NotFetched
 from service.outbound.fetch import Fetcher
 from tests.service.listening import QuietHandler, listening
-from tests.service.serving import Served, answering, nothing_found, serve, stuck, until
+from tests.service.serving import Served, answering, is_problem, nothing_found, serve, stuck, until
 
 SEEN: list[tuple[str, dict[str, str]]] = []
 
@@ -203,3 +203,11 @@ def test_names_that_nobody_answers_keep_no_thread_from_the_gallery(
         finally:
             name_server.set()
         assert {answer.result().status_code for answer in answers} == {422}
+
+
+def test_what_is_fetched_counts_as_held_while_its_request_lasts(host: str, tiny_png: bytes) -> None:
+    with serve(Settings(image_hosts=[host], body_bytes=100_000)) as served, answering(served.broker, nothing_found):
+        for _ in range(2):
+            refused = served.client.post("/v1/faces", json={"image": f"http://{host}/good"})
+            is_problem(refused, 429, "too_many_bytes")
+        assert served.client.post("/v1/faces", content=tiny_png).status_code == 200
