@@ -110,7 +110,8 @@ class RedisJobs(JobStore):
             for name in (key, f"{key}:items", f"{self._prefix}kept"):
                 pipe.pexpire(name, self._milliseconds)
             claim = (idempotency_key.key, idempotency_key.digest) if idempotency_key else ("", "")
-            arguments = (job.id, job.owner, round(1000 * LEASE_SECONDS), *claim, self._milliseconds)
+            longest = 2 * self._milliseconds  # until it is done, and then for its results
+            arguments = (job.id, job.owner, round(1000 * LEASE_SECONDS), *claim, longest)
             # As text: within MULTI nothing can be sent again when Redis does not know the script's digest.
             pipe.eval(BEGIN.text, 1, self._prefix, *arguments)
             return bool((await pipe.execute())[-1])

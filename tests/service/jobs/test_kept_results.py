@@ -158,3 +158,20 @@ def test_an_item_that_fails_for_a_reason_nobody_thought_of_ends_its_job(tmp_path
         until(lambda: served.client.get(accepted.headers["Location"]).json()["status"] == "done", 10)
         [item] = served.client.get(accepted.headers["Location"]).json()["results"]
     assert item["error"]["code"] == "internal_error"
+
+
+@pytest.mark.parametrize("kind", ["local", "redis"])
+def test_a_key_is_known_for_as_long_as_its_job_is_kept(kind: str, request: pytest.FixtureRequest):
+    async def story() -> None:
+        store: JobStore = LocalJobs(4, 0.5, BUDGET)
+        if kind == "redis":
+            store = RedisJobs(request.getfixturevalue("server").url, 4, 0.5, BUDGET)
+        key = IdempotencyKey("key", "digest")
+        first = await store.create(job(1), [Item(image=b"photo")], key)
+        await asyncio.sleep(0.35)
+        await store.end(first.id)  # its results are kept from now on
+        await asyncio.sleep(0.3)
+        assert (await store.create(job(1, id="k" * 32), [Item(image=b"photo")], key)).id == first.id
+        await store.disconnect()
+
+    asyncio.run(story())
