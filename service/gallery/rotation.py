@@ -8,6 +8,7 @@ is stored and what lies in the index in memory; the API and exported files speak
 
 from __future__ import annotations
 
+import threading
 from functools import lru_cache
 from typing import cast
 
@@ -18,6 +19,8 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 from numpy.typing import NDArray
 
 from service.gallery import Vector
+
+_making = threading.Lock()
 
 
 class Rotation:
@@ -40,8 +43,18 @@ class Rotation:
         return np.asarray(vectors @ matrix, np.float32)
 
 
-@lru_cache(64)
 def _matrix(key: bytes, dimension: int) -> NDArray[np.float64]:
+    """Return the orthogonal matrix [D, D] of a key, made by one thread at a time.
+
+    Threads that search a collection at once when it is new to this process would each make it, in each other's way:
+    on a busy machine seven took 14 s, one 3 s.
+    """
+    with _making:
+        return _made_matrix(key, dimension)
+
+
+@lru_cache(64)
+def _made_matrix(key: bytes, dimension: int) -> NDArray[np.float64]:
     """Return an orthogonal matrix [D, D], uniformly distributed: the Q of a Gaussian matrix whose R has a positive
     diagonal, which makes Q unique, so that every machine computes the same one.
     """
