@@ -1,4 +1,4 @@
-"""How long a search takes: python tests/bench/gallery.py [--sizes 100000 1000000] [--dimension 128].
+"""How long a search takes: python tests/bench/gallery.py [--sizes 100000 1000000] [--dimension 512].
 
 Exact search of one probe among templates in memory, float16, on the processors this process may use; the median and
 the 95th percentile of so many searches. Also enrolment and the whole Gallery.search over a SQLite file.
@@ -66,7 +66,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[20_000, 100_000, 1_000_000])
-    parser.add_argument("--dimension", type=int, default=128)
+    parser.add_argument("--dimension", type=int, default=512)
     parser.add_argument("--times", type=int, default=50)
     chosen = parser.parse_args()
     print(f"{len(os.sched_getaffinity(0))} processors, load {os.getloadavg()[0]:.1f}, {chosen.dimension}-d")

