@@ -15,7 +15,7 @@ from model.boxes import Array, Indices
 from model.halvings import Halvings
 from model.runtime.detections import CONTAINED, Detections, best_of_each_face, covered, inside_better
 from model.runtime.engines.protocol import Engine
-from model.runtime.proposals import Offer
+from model.runtime.proposals import MIN_FACE, Offer
 from model.runtime.screening import (
     DOUBTFUL_PER_IMAGE,
     FACELIKE_SCORE,
@@ -57,8 +57,9 @@ class FirstPass:
         """A first pass over the regions that the screening network places, and over more where it finds no face.
 
         Photos without a sure face, or with something like a face beside the sure ones, are searched again among the
-        candidates as they are, faint ones too, since a small network places some faces beside themselves. What does not
-        reach the score `low` [images] is of no use later.
+        candidates as they are, faint ones too, since a small network places some faces beside themselves; but not among
+        the smallest, of which textures offer so many that larger faces would be crowded out. What does not reach the
+        score `low` [images] is of no use later.
         """
         if not self._engine.screens:
             return self._look_at_proposals(images, offer.likely)
@@ -69,7 +70,8 @@ class FirstPass:
         seen = best_of_each_face(seen, 1, CONTAINED)
         facelike = beside_faces(offer.likely[scores >= FACELIKE_SCORE], seen[seen.scores >= SURE_SCORE])
         doubted = [*without_face(offer.every, seen).image_index, *facelike.image_index]
-        again = self._outside_faces(offer.every[np.isin(offer.every.image_index, doubted)], seen, len(images))
+        large = boxes_.sides(offer.every.boxes).min(axis=1) >= MIN_FACE
+        again = self._outside_faces(offer.every[large & np.isin(offer.every.image_index, doubted)], seen, len(images))
         again = doubtful(self._engine.screen, halvings, again)
         return Detections.cat([seen, self._look_at_doubtful(images, again, low)])
 

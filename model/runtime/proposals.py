@@ -160,15 +160,16 @@ class DenseProposer:
             for level in pyramid(image, min_size, index):
                 groups[level.pixels.shape].append(level)
         batches = [_stack([level.pixels for level in group]) for group in groups.values()]
-        parts: list[list[tuple[Array, Array]]] = [[] for _ in images]
+        # Candidates of an enlarged level are not compared with others: they would take the place of some larger faces.
+        parts: dict[tuple[int, bool], list[tuple[Array, Array]]] = defaultdict(list)
         for group, outputs in zip(groups.values(), self._network(batches), strict=True):
             for level, output in zip(group, outputs, strict=True):
-                parts[level.index].append(decode(output, level, FAINT))
-        offers = [self._select(index, cells) for index, cells in enumerate(parts)]
-        return Offer(Proposals.cat([o.likely for o in offers]), Proposals.cat([o.every for o in offers]))
+                parts[level.index, level.scale > 1].append(decode(output, level, FAINT))
+        offers = [self._select(index, cells) for (index, _), cells in parts.items()]
+        return Offer(_best_first([offer.likely for offer in offers]), _best_first([offer.every for offer in offers]))
 
     def _select(self, index: int, parts: Sequence[tuple[Array, Array]]) -> Offer:
-        """Return what the cells of one image offer: scores [N] and boxes [N, 4] of its levels."""
+        """Return what cells of one image offer: scores [N] and boxes [N, 4] of some of its levels."""
         scores, boxes = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
         best = np.argsort(-scores, kind="stable")[:CANDIDATES]
         scores = scores[best]
@@ -180,6 +181,12 @@ class DenseProposer:
             Proposals(np.full(len(keep), index), means, scores[keep])[: self.limit],
             Proposals(np.full(len(every), index), boxes[every], scores[every])[: self.limit],
         )
+
+
+def _best_first(parts: Sequence[Proposals]) -> Proposals:
+    """Return proposals of several parts of images in one, those of an image together and best first."""
+    every = Proposals.cat(parts)
+    return every[np.lexsort((-every.scores, every.image_index))]
 
 
 def merged(boxes: Array, scores: Array) -> tuple[Indices, Array]:

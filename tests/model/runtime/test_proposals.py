@@ -288,7 +288,7 @@ def test_in_a_batch_and_alone(proposer):
 
 def test_best_first_few_and_apart(proposer):
     image = np.random.default_rng(1).integers(0, 256, (300, 400, 3), dtype=np.uint8)
-    found = propose(proposer, [image])
+    found = propose(proposer, [image], [24])
     assert 0 < len(found) <= proposer.limit
     assert (np.diff(found.scores) <= 0).all()
     assert found.scores.min() >= LIKELY
