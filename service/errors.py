@@ -166,6 +166,9 @@ class UploadTimeout(ServiceError):
     code = "upload_timeout"
     title = "The body did not arrive in time"
 
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail, {"Connection": "close"})  # the rest of the body may still come, and is no request
+
 
 class QueueFull(ServiceError):
     """The queue, or the store of jobs, has no room for the request."""

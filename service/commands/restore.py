@@ -36,5 +36,5 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     except ServiceError as error:
         raise CommandError(error.detail) from error
-    sys.stdout.write(f"{collections} collections restored\n")
+    sys.stdout.write(f"{collections} collection{"" if collections == 1 else "s"} restored\n")
     return 0

@@ -86,7 +86,8 @@ class Place:
 class NewMedium:
     """F frames to enrol: vectors [F, D] (projected, not necessarily of unit length) and quality [F], 0–1.
 
-    Enrolling a medium of a known id again replaces it. `place` is kept where the caller knows it.
+    Enrolling a medium of a known id again replaces it. `place` is kept where the caller knows it. `added` is when it
+    was enrolled, in seconds since 1970, where that was before.
     """
 
     id: str
@@ -94,6 +95,7 @@ class NewMedium:
     quality: Vector
     photo: bytes | None = field(default=None, repr=False)
     place: Place | None = None
+    added: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -230,7 +230,8 @@ class Gallery:
                 by_id = {medium.id: medium for medium in edit.subject.media}
                 for new in (checks.clean_medium(medium, meta.dimension) for medium in media):
                     digest = photo_digest(new.photo) if meta.policy.keep_photos and new.photo is not None else None
-                    by_id[new.id] = Medium(new.id, new.vectors, new.quality, now, True, digest, new.place)
+                    added = now if new.added is None else new.added
+                    by_id[new.id] = Medium(new.id, new.vectors, new.quality, added, True, digest, new.place)
                 changed = checks.with_template(replace(edit.subject, media=tuple(by_id.values())), meta.policy)
                 if (written := edit.write(changed, photos)) is not None:
                     return written

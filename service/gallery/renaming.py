@@ -53,7 +53,7 @@ def move_medium(
     SubjectTooLarge, MediumNotFound.
     """
     photo = gallery.photo(collection, source.id, medium.id) if medium.photo else None
-    new_medium = NewMedium(new_id or medium.id, medium.vectors, medium.quality, photo, medium.place)
+    new_medium = NewMedium(new_id or medium.id, medium.vectors, medium.quality, photo, medium.place, medium.added)
     stored = gallery.add_media(collection, target, source.model, [new_medium], create=True)
     try:
         gallery.delete_medium(collection, source.id, medium.id)
@@ -64,11 +64,12 @@ def move_medium(
 
 
 def _made(gallery: Gallery, collection: str, subject: Subject) -> bool:
-    """Make a subject of this name, metadata and ttl; return False if there is one of this name already."""
+    """Make a subject of this name, age, metadata and ttl; return False if there is one of this name already."""
     with gallery.editor.turn(collection):
         for edit in gallery.editor.edits(collection, subject.id):
             if edit.stored is not None:
                 return False
-            if edit.write(replace(edit.subject, metadata=subject.metadata, ttl=subject.ttl)) is not None:
+            made = replace(edit.subject, created=subject.created, metadata=subject.metadata, ttl=subject.ttl)
+            if edit.write(made) is not None:
                 return True
     raise Busy

@@ -107,10 +107,10 @@ def faces_of_photo(analysis: Analysis, model: str) -> list[Probe]:
 async def probe_every_photo(request: Request, photos: Sequence[bytes], choice: Choice, model: str) -> list[Probe]:
     """Return the faces of photos that must all show one. Raises the first one's error otherwise."""
     probes = []
-    for number, outcome in enumerate(await probe_photos(request, photos, choice, model)):
+    for number, outcome in enumerate(await probe_photos(request, photos, choice, model), start=1):
         if isinstance(outcome, ServiceError):
             if len(photos) > 1:
-                outcome.detail = f"photo {number}: {outcome.detail}"
+                outcome.detail = f"photo {number} of {len(photos)}: {outcome.detail}"
             raise outcome
         probes.append(outcome)
     return probes

@@ -1,6 +1,7 @@
 """The program itself: its version, its help, and what it needs to be installed."""
 
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -107,3 +108,19 @@ def test_a_command_says_which_extra_it_lacks() -> None:
     done = run_without(("msgspec",), "analyze", "x.jpg")
     assert done.returncode == 1
     assert "pip install 'allinone-face[model]'" in done.stderr
+
+
+@pytest.mark.parametrize(("told", "threads"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])
+def test_numpy_starts_no_threads_of_its_own_unless_it_is_told_to(told: dict[str, str], threads: str) -> None:
+    code = """
+import os
+from service.__main__ import main
+try:
+    main(["--version"])
+except SystemExit:
+    print(os.environ["OPENBLAS_NUM_THREADS"])
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"} | told
+    words = [sys.executable, "-c", code]
+    shown = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=True, env=environment)
+    assert shown.stdout.splitlines()[-1] == threads

@@ -26,16 +26,20 @@ def add(gallery: Gallery, faces: Faces, subject: str, medium: str, photo: bytes 
     gallery.add_media("people", subject, MODEL, [faces.medium("ada", medium, photo=photo)], create=True)
 
 
-def test_a_subject_takes_everything_to_its_new_name(kept: Gallery, faces: Faces):
+def test_a_subject_takes_everything_to_its_new_name(kept: Gallery, faces: Faces, clock: Clock):
     add(kept, faces, "ada", "1", b"1")
+    clock.now += 60
     add(kept, faces, "ada", "2", b"2")
     kept.put_subject("people", "ada", {"badge": 7}, ttl=1e6)
+    clock.now += 60
     before = kept.template("people", "ada", MODEL)
     rename_subject(kept, "people", "ada", "Ada Lovelace")
     with pytest.raises(SubjectNotFound):
         kept.subject("people", "ada")
     renamed = kept.subject("people", "Ada Lovelace")
-    assert (dict(renamed.metadata), renamed.ttl, {m.id for m in renamed.media}) == ({"badge": 7}, 1e6, {"1", "2"})
+    assert (dict(renamed.metadata), renamed.ttl) == ({"badge": 7}, 1e6)
+    assert {m.id: clock.now - m.added for m in renamed.media} == {"1": 120, "2": 60}
+    assert clock.now - renamed.created == 120
     assert np.allclose(kept.template("people", "Ada Lovelace", MODEL), before, atol=1e-6)
     assert kept.photo("people", "Ada Lovelace", "2") == b"2"
     assert [m.subject for m in kept.search("people", MODEL, faces.vector("ada")).matches] == ["Ada Lovelace"]
