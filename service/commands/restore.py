@@ -36,5 +36,6 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     except ServiceError as error:
         raise CommandError(error.detail) from error
-    sys.stdout.write(f"{collections} collection{"" if collections == 1 else "s"} restored\n")
+    noun = "collection" if collections == 1 else "collections"
+    sys.stdout.write(f"{collections} {noun} restored\n")
     return 0

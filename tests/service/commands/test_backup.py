@@ -36,7 +36,7 @@ def test_a_gallery_moves_to_another_machine(
     assert "master key's file" in capsys.readouterr().err
     monkeypatch.setenv("FACE_MASTER_KEY_FILE", str(here / "master.key"))
     assert run("restore", str(copy)) == 0
-    assert capsys.readouterr().out == "1 collections restored\n"
+    assert capsys.readouterr().out == "1 collection restored\n"
     restored = open_gallery(Settings(data_dir=there, master_key_file=here / "master.key"))
     assert restored.subject("people", "ada").metadata == {"badge": 1}
     restored.close()
