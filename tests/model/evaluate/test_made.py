@@ -67,6 +67,8 @@ class TestHarms:
         rng = np.random.default_rng(0)
         assert harmed.quarter(self.PHOTO, rng).shape == (20, 30, 3)
         grey = np.full((50, 60, 3), 128, np.uint8)
+        assert harmed.shrunk(self.PHOTO, np.array([[10.0, 10, 50, 50]]), 10).shape == (20, 30, 3)
+        assert harmed.shrunk(self.PHOTO, np.array([[10.0, 10, 15, 15]]), 10).shape == self.PHOTO.shape
         night = harmed.dark(grey, rng)
         assert night.mean() == pytest.approx(255 * 0.35 * (128 / 255) ** 2, abs=0.3)
         assert night.std() == pytest.approx(4, abs=0.2)
