@@ -57,6 +57,11 @@ class Proposals(Instances):
     boxes: Array  # float32 [K, 4] xyxy, pixels
     scores: Array  # float32 [K], 0–1
 
+    @classmethod
+    def none(cls) -> Self:
+        """Return no proposals."""
+        return cls(np.zeros(0, np.int64), np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+
     def of(self, image: int) -> Self:
         """Return those of one image."""
         return self[self.image_index == image]

@@ -15,7 +15,7 @@ from model.boxes import Array, Indices
 from model.halvings import Halvings
 from model.runtime.detections import CONTAINED, Detections, best_of_each_face, covered, inside_better
 from model.runtime.engines.protocol import Engine
-from model.runtime.proposals import MIN_FACE, Offer
+from model.runtime.proposals import Offer
 from model.runtime.screening import (
     DOUBTFUL_PER_IMAGE,
     FACELIKE_SCORE,
@@ -57,12 +57,12 @@ class FirstPass:
         """A first pass over the regions that the screening network places, and over more where it finds no face.
 
         Photos without a sure face, or with something like a face beside the sure ones, are searched again among the
-        candidates as they are, faint ones too, since a small network places some faces beside themselves; but not among
-        the smallest, of which textures offer so many that larger faces would be crowded out. What does not reach the
-        score `low` [images] is of no use later.
+        candidates as they are, faint ones too, since a small network places some faces beside themselves. What does not
+        reach the score `low` [images] is of no use later. The smallest candidates change nothing of all that: what is
+        seen of them is added.
         """
         if not self._engine.screens:
-            return self._look_at_proposals(images, offer.likely)
+            return self._look_at_proposals(images, offer.with_smallest(offer.likely))
         halvings = [Halvings(image) for image in images]
         regions, scores = screened(self._engine.screen, halvings, offer.likely)
         seen = self.detect(images, regions.image_index, regions.boxes, regions.turns)
@@ -70,10 +70,11 @@ class FirstPass:
         seen = best_of_each_face(seen, 1, CONTAINED)
         facelike = beside_faces(offer.likely[scores >= FACELIKE_SCORE], seen[seen.scores >= SURE_SCORE])
         doubted = [*without_face(offer.every, seen).image_index, *facelike.image_index]
-        large = boxes_.sides(offer.every.boxes).min(axis=1) >= MIN_FACE
-        again = self._outside_faces(offer.every[large & np.isin(offer.every.image_index, doubted)], seen, len(images))
+        again = self._outside_faces(offer.every[np.isin(offer.every.image_index, doubted)], seen, len(images))
         again = doubtful(self._engine.screen, halvings, again)
-        return Detections.cat([seen, self._look_at_doubtful(images, again, low)])
+        smallest, _ = screened(self._engine.screen, halvings, self._outside_faces(offer.smallest, seen, len(images)))
+        small = self.detect(images, smallest.image_index, smallest.boxes, smallest.turns)
+        return Detections.cat([seen, small, self._look_at_doubtful(images, again, low)])
 
     def _look_at_doubtful(self, images: Sequence[Image], proposals: Proposals, low: Array) -> Detections:
         """A first pass over proposals that are hardly ever faces.

@@ -135,8 +135,8 @@ class Analyzer:
 
     def propose(self, image: Image, min_size: float | None = None) -> Proposals:
         """The candidate regions of one image that are looked at in any case, each for itself, best first."""
-        every = self._proposer.propose([image], [min_size]).every
-        return every[every.scores >= LIKELY]
+        offer = self._proposer.propose([image], [min_size])
+        return offer.with_smallest(offer.every[offer.every.scores >= LIKELY])
 
     def _describe(self, images: Sequence[Image], faces: Detections, timings: dict[str, float]) -> Faces:
         """Second pass: every face on the canonical frame."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import cv2
@@ -66,11 +66,18 @@ class Offer:
     """Candidate regions of images: square boxes, those of an image together and best first.
 
     `likely` has the candidates from LIKELY on, where what looks like one face is one box where that is possible;
-    `every` has those from FAINT on, each for itself.
+    `every` has those from FAINT on, each for itself. `smallest` is to an enlarged level what `likely` is to the others:
+    its candidates are kept apart, for they would take the place of some larger ones.
     """
 
     likely: Proposals
     every: Proposals
+    smallest: Proposals = field(default_factory=Proposals.none)
+
+    def with_smallest(self, proposals: Proposals) -> Proposals:
+        """Return proposals and the smallest candidates in one, those of an image together and best first."""
+        both = Proposals.cat([proposals, self.smallest])
+        return both[np.lexsort((-both.scores, both.image_index))]
 
 
 class Proposer(Protocol):
@@ -160,16 +167,18 @@ class DenseProposer:
             for level in pyramid(image, min_size, index):
                 groups[level.pixels.shape].append(level)
         batches = [_stack([level.pixels for level in group]) for group in groups.values()]
-        # Candidates of an enlarged level are not compared with others: they would take the place of some larger faces.
-        parts: dict[tuple[int, bool], list[tuple[Array, Array]]] = defaultdict(list)
+        usual: list[list[tuple[Array, Array]]] = [[] for _ in images]
+        enlarged: list[list[tuple[Array, Array]]] = [[] for _ in images]
         for group, outputs in zip(groups.values(), self._network(batches), strict=True):
             for level, output in zip(group, outputs, strict=True):
-                parts[level.index, level.scale > 1].append(decode(output, level, FAINT))
-        offers = [self._select(index, cells) for (index, _), cells in parts.items()]
-        return Offer(_best_first([offer.likely for offer in offers]), _best_first([offer.every for offer in offers]))
+                (enlarged if level.scale > 1 else usual)[level.index].append(decode(output, level, FAINT))
+        offers = [self._select(index, cells) for index, cells in enumerate(usual)]
+        smallest = [self._select(index, cells).likely for index, cells in enumerate(enlarged) if cells]
+        likely, every = ([getattr(offer, name) for offer in offers] for name in ("likely", "every"))
+        return Offer(Proposals.cat(likely), Proposals.cat(every), Proposals.cat([Proposals.none(), *smallest]))
 
     def _select(self, index: int, parts: Sequence[tuple[Array, Array]]) -> Offer:
-        """Return what cells of one image offer: scores [N] and boxes [N, 4] of some of its levels."""
+        """Return what the cells of some levels of one image offer: their scores [N] and boxes [N, 4]."""
         scores, boxes = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
         best = np.argsort(-scores, kind="stable")[:CANDIDATES]
         scores = scores[best]
@@ -181,12 +190,6 @@ class DenseProposer:
             Proposals(np.full(len(keep), index), means, scores[keep])[: self.limit],
             Proposals(np.full(len(every), index), boxes[every], scores[every])[: self.limit],
         )
-
-
-def _best_first(parts: Sequence[Proposals]) -> Proposals:
-    """Return proposals of several parts of images in one, those of an image together and best first."""
-    every = Proposals.cat(parts)
-    return every[np.lexsort((-every.scores, every.image_index))]
 
 
 def merged(boxes: Array, scores: Array) -> tuple[Indices, Array]:

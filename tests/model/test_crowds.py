@@ -67,3 +67,13 @@ def test_small_faces_of_small_photos_are_found(analyzer: Analyzer, face: int) ->
 def test_faces_of_the_size_that_is_asked_for_are_found(analyzer: Analyzer, min_size: int, count: int) -> None:
     (faces,) = analyzer.analyze([grid(2, 2, 16, 640, 480)], Limits(min_size=min_size))
     assert len(faces) == count
+
+
+def test_the_search_for_small_faces_changes_nothing_about_larger_ones(analyzer: Analyzer) -> None:
+    photo = np.full((240, 320, 3), 200, np.uint8)
+    photo[:130, :130] = cv2.resize(skimage.data.astronaut()[HEAD], (130, 130), interpolation=cv2.INTER_AREA)
+    photo[150:180, 200:230] = cv2.resize(skimage.data.astronaut()[HEAD], (30, 30), interpolation=cv2.INTER_AREA)
+    both, large = analyzer.analyze([photo, photo], [Limits(), Limits(min_size=24)])
+    assert (len(both), len(large)) == (2, 1)
+    for name in ("boxes", "scores", "landmarks", "descriptor"):
+        np.testing.assert_allclose(getattr(both, name)[:1], getattr(large, name), rtol=1e-4, atol=1e-3)

@@ -53,8 +53,8 @@ def level(**changes):
 
 
 def propose(proposer, images, min_sizes=None):
-    every = proposer.propose(images, min_sizes or [None] * len(images)).every
-    return every[every.scores >= LIKELY]
+    offer = proposer.propose(images, min_sizes or [None] * len(images))
+    return offer.with_smallest(offer.every[offer.every.scores >= LIKELY])
 
 
 # --- network and decoding ---
