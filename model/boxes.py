@@ -83,22 +83,22 @@ def suppress(boxes: Array, scores: Array, threshold: float, contained: float = 1
     sizes = area(boxes)
     owner = np.full(len(boxes), -1, np.int64)
     kept: list[int] = []
-    left = np.arange(len(boxes))
-    while len(left):
-        block = left[:BLOCK]
-        shared = intersection(boxes[block], boxes[left])
-        own, others = sizes[block, None], sizes[None, left]
+    remaining = np.arange(len(boxes))
+    while len(remaining):
+        block = remaining[:BLOCK]
+        shared = intersection(boxes[block], boxes[remaining])
+        own, others = sizes[block, None], sizes[None, remaining]
         related = shared > threshold * np.maximum(own + others - shared, 1e-9)
         if contained <= 1:
             related |= shared > contained * np.maximum(np.minimum(own, others), 1e-9)
-        owned = np.full(len(left), -1, np.int64)
+        owned = np.full(len(remaining), -1, np.int64)
         for place, row in enumerate(related):
             if owned[place] < 0:
                 row[place] = True
                 owned[row & (owned < 0)] = len(kept)
                 kept.append(int(block[place]))
-        owner[left] = owned
-        left = left[owned < 0]
+        owner[remaining] = owned
+        remaining = remaining[owned < 0]
     owners = np.empty_like(owner)
     owners[order] = owner
     return order[kept], owners

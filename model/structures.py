@@ -59,7 +59,7 @@ class Proposals(Instances):
 
     @classmethod
     def none(cls) -> Self:
-        """Return no proposals."""
+        """Return an empty container, for images in which nothing is proposed."""
         return cls(np.zeros(0, np.int64), np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
     def of(self, image: int) -> Self:

@@ -1,10 +1,10 @@
 """Harmed photos: faces still found when photos are small, dark, blurred, compressed or turned.
 
 HELEN test, each photo as it is and harmed in four ways: at a quarter of its size; dark (value² × 0.35 with noise of
-σ 4); blurred (σ 2.5 pixels of a photo of 500); JPEG of quality 10. Each of them, too, shrunk until the box of its face
-has a side of 12 to 24 pixels. And every second of CelebA's validation photos, as it is and turned by 90, 180 and 270°
-clockwise. `found` is the share of marked faces that a detection at the default settings overlaps with IoU ≥ 0.5;
-`right` is the share found whose landmarks are off by less than a tenth of the box's side in the mean, too, for an
+σ 4); blurred (σ 2.5 pixels of a photo of 500); JPEG of quality 10. The unharmed photos, too, shrunk until the box of
+the face has a side of 12 to 24 pixels. And every second of CelebA's validation photos, as it is and turned by 90, 180
+and 270° clockwise. `found` is the share of marked faces that a detection at the default settings overlaps with IoU ≥
+0.5; `right` is the share found whose landmarks are off by less than a tenth of the box's side in the mean, too, for an
 upside-down face is often found with its landmarks the wrong way round. The CelebA photos are of the validation part: no
 training has learnt from them, but choices were made on them.
 """

@@ -10,7 +10,7 @@ blurred, recall 100 % even at 0.98; no false alarm on 99 scenes and 50 things an
 of the latter."""
 MIN_SIZE = 12.0
 """Default shortest side in pixels: nearly all faces from 14 are found where an image can be enlarged, and of the false
-alarms in 633 photos without a face four of five were smaller (docs/log.md, 'small faces')."""
+alarms in 784 photos without a face four of five were smaller (docs/log.md, 'small faces')."""
 LOW_SCORE = 0.2
 """Score from which a region is worth refining (HyperFace's low threshold)."""
 

@@ -35,7 +35,7 @@ MOST_ENLARGED = 2.0
 """How many times its size an image is searched at most. Of 200 validation faces of 12, 16 and 20 pixels 9, 87 and 97 %
 are found at their own size and 94, 98 and 100 % at twice their size (docs/log.md, 'small faces')."""
 LEAST_ENLARGED = 1.25
-"""How many times its size an image is enlarged at least, since less brings hardly a face."""
+"""An image that would be enlarged by less is searched at its own size."""
 ENLARGED_PIXELS = 4 * MAX_PIXELS
 """Most pixels of an image that is enlarged: bounds the memory that a small least size takes."""
 TILE = 1024
@@ -67,7 +67,7 @@ class Offer:
 
     `likely` has the candidates from LIKELY on, where what looks like one face is one box where that is possible;
     `every` has those from FAINT on, each for itself. `smallest` is to an enlarged level what `likely` is to the others:
-    its candidates are kept apart, for they would take the place of some larger ones.
+    its candidates are kept apart, since among the others they would take the place of some larger ones.
     """
 
     likely: Proposals
@@ -174,8 +174,9 @@ class DenseProposer:
                 (enlarged if level.scale > 1 else usual)[level.index].append(decode(output, level, FAINT))
         offers = [self._select(index, cells) for index, cells in enumerate(usual)]
         smallest = [self._select(index, cells).likely for index, cells in enumerate(enlarged) if cells]
-        likely, every = ([getattr(offer, name) for offer in offers] for name in ("likely", "every"))
-        return Offer(Proposals.cat(likely), Proposals.cat(every), Proposals.cat([Proposals.none(), *smallest]))
+        likely = Proposals.cat([offer.likely for offer in offers])
+        every = Proposals.cat([offer.every for offer in offers])
+        return Offer(likely, every, Proposals.cat([Proposals.none(), *smallest]))
 
     def _select(self, index: int, parts: Sequence[tuple[Array, Array]]) -> Offer:
         """Return what the cells of some levels of one image offer: their scores [N] and boxes [N, 4]."""

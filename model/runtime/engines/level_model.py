@@ -14,7 +14,7 @@ from model.warps import Image
 
 
 class LevelModel:
-    """The proposer, compiled by `compiled` for so many streams that share all threads.
+    """The proposer; `compiled` compiles it for a number of streams, which share all threads.
 
     Levels go through one by one, which costs no more than several together. All threads work on one level, unless there
     are enough of them to give each of `streams` its own: layers this small gain little from a second thread. The model
@@ -51,7 +51,7 @@ class LevelModel:
         self._alone = self._compiled(1).create_infer_request()
 
     def _requests(self, sizes: Sequence[int]) -> list[openvino.InferRequest]:
-        """Return those that work side by side where no level is more than the share of one of them."""
+        """Return one request, or one a stream where no level is more than a stream's share of the work."""
         if self._streams == 1 or max(sizes) * self._streams > sum(sizes):
             assert self._alone is not None
             return [self._alone]
