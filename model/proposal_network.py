@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from model.runtime.proposals import STRIDE
+from model.runtime.pyramid import STRIDE
 from model.trunk import normalise
 
 

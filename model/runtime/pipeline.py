@@ -33,8 +33,8 @@ from model.runtime.proposals import (
     DenseProposer,
     Proposer,
     SelectiveSearchProposer,
-    searched_min_size,
 )
+from model.runtime.pyramid import searched_min_size
 from model.structures import Faces, Proposals
 from model.warps import Image
 

@@ -26,7 +26,8 @@ from model.datasets.regions import MISSED
 from model.datasets.store import PhotoStore
 from model.geometry import Image
 from model.proposal_network import ProposalNetwork, cell_centres
-from model.runtime.proposals import SIZES, STRIDE, UNIT
+from model.runtime.proposals import UNIT
+from model.runtime.pyramid import SIZES, STRIDE
 from model.training.fit import FitConfig, begin, crops_of, fit, half_precision, run_arguments
 
 CANVAS = 192

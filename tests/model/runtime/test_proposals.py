@@ -12,17 +12,19 @@ from model import boxes as boxes_
 from model.proposal_network import ProposalNetwork, cell_centres
 from model.runtime.proposals import (
     LIKELY,
+    UNIT,
+    DenseProposer,
+    SelectiveSearchProposer,
+    decode,
+    merged,
+)
+from model.runtime.pyramid import (
     MARGIN,
     MAX_PIXELS,
     SIZES,
     STRIDE,
     TILE,
-    UNIT,
-    DenseProposer,
     Level,
-    SelectiveSearchProposer,
-    decode,
-    merged,
     pyramid,
     searched_min_size,
 )
