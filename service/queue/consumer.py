@@ -244,8 +244,7 @@ class RedisConsumer(Consumer):
         except (ValueError, VaultLocked) as error:
             log.error("an entry of the queue was refused", extra={"reason": str(error)})
             code = QueueLocked.code if isinstance(error, VaultLocked) else ServiceError.code
-            failure = AnalysisFailure(str(name, "ascii", "replace"), self._model, code)
-            self._run(FINISH, *_answer(row, failure, cancelled=not name))
+            self._refuse(row, AnalysisFailure(str(name, "ascii", "replace"), self._model, code), cancelled=not name)
             return None
         with self._lock:
             if request.id not in self._held:
@@ -254,8 +253,18 @@ class RedisConsumer(Consumer):
                 return request
             is_duplicate = self._held[request.id].entry_id != entry_id
         if is_duplicate:  # submitted twice, since a connection broke in between; its photo is at hand
-            self._run(FINISH, *_answer(row, AnalysisFailure(request.id, self._model, ""), cancelled=True))
+            self._refuse(row, AnalysisFailure(request.id, self._model, ""), cancelled=True)
         return None
+
+    def _refuse(self, row: Held, failure: AnalysisFailure, *, cancelled: bool) -> None:
+        """Answer an entry that is not held; while Redis is away it stays in the queue, and is taken over later.
+
+        An error here must not reach the caller: the requests held along with this one would never be returned.
+        """
+        try:
+            self._run(FINISH, *_answer(row, failure, cancelled=cancelled))
+        except RedisError:
+            log.warning("an entry of the queue is refused later: Redis is away")
 
     def _held_entries(self) -> list[bytes]:
         with self._lock:

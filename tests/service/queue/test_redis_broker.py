@@ -1,6 +1,7 @@
 """What the broker over Redis promises beyond that: photos beside their jobs, broken connections, late answers."""
 
 import asyncio
+from typing import Any
 
 import pytest
 import redis
@@ -57,6 +58,38 @@ def test_photos_go_with_their_jobs(server: RedisServer) -> None:
         await api.close()
 
     asyncio.run(story())
+    worker.close()
+    assert server.left() == NOTHING
+
+
+def test_a_request_that_cannot_be_refused_yet_keeps_no_other_from_being_worked_on(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = RedisConsumer(server.url, "digest", lease=0.4)
+    run, broken = worker._answers.run, []
+
+    def breaking(*arguments: Any) -> Any:
+        if broken:
+            return run(*arguments)
+        broken.append(arguments)
+        raise redis.exceptions.ConnectionError
+
+    async def story() -> None:
+        api = RedisProducer(server.url, 3, 1000)
+        await api.start()
+        [without_photo, good] = await api.submit([job("a"), job("b")])
+        server.client.delete(f"{PREFIX}image:a")
+        monkeypatch.setattr(worker._answers, "run", breaking)
+        [held] = await in_thread(worker.claim, 5, 1.0)
+        assert broken
+        await in_thread(worker.finish, [answer(held)])
+        assert (await asyncio.wait_for(good, 5)).id == "b"
+        while not without_photo.done():
+            assert await in_thread(worker.claim, 5, 0.05) == []
+        assert without_photo.result().code == ServiceError.code
+        await api.close()
+
+    asyncio.run(asyncio.wait_for(story(), 20))
     worker.close()
     assert server.left() == NOTHING
 
