@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -22,20 +22,40 @@ def detect(network: AllInOne, crops: Tensor) -> dict[str, Tensor]:
 
 
 def describe(network: AllInOne, chips: Tensor) -> dict[str, Tensor]:
-    """Return the DESCRIBE outputs of aligned chips: attributes of the chips, descriptors of chips and mirror images.
+    """Return the DESCRIBE outputs of aligned chips; with shared heads the chips' pose is read too.
 
-    A descriptor is the mean of both, each of unit length, at unit length. Age, gender and smile are read of the chips
-    alone, to which the mirror image brings nothing that validation could tell from chance (docs/log.md, 'attributes
-    without the mirror'), but for the second readings that gain by it. With shared heads the chips' pose is read too.
+    A descriptor has unit length. That of a network with `config.mirror` is the mean of the chip's and of its mirror
+    image's, each of unit length, and the second readings that gain by the mirror image are also of it. All else is read
+    of the chip alone, to which the mirror image brings nothing that validation could tell from chance (docs/log.md,
+    'attributes without the mirror').
     """
-    maps = network.trunk(torch.cat([chips, chips.flip(3)]), len(network.stages))
-    of_chips = [both.chunk(2)[0] for both in maps]
-    second = shared_heads.with_mirror_images(network.second_readings(maps, shared_heads.TASKS_READ))
-    attributes = read(network.branches(of_chips, ATTRIBUTES, second))
-    descriptors = network.branches(maps, ("descriptor",))["descriptor"].float()
-    chip, mirrored = F.normalize(descriptors).chunk(2)
+    maps = network.trunk(_views(network, chips), len(network.stages))
+    second = network.second_readings(maps, shared_heads.TASKS_READ)
+    descriptor = _descriptors_of_views(network, maps)
+    if network.config.mirror:
+        maps = [both.chunk(2)[0] for both in maps]
+        second = shared_heads.with_mirror_images(second)
     poses = {CHIP_POSE: second["pose"].float()} if second else {}
-    return {**attributes, "descriptor": F.normalize(chip + mirrored), **poses}
+    return {**read(network.branches(maps, ATTRIBUTES, second)), "descriptor": descriptor, **poses}
+
+
+def descriptors(network: AllInOne, chips: Tensor) -> Tensor:
+    """Return the descriptors [K, 512] of aligned chips alone: those that describe() returns."""
+    return _descriptors_of_views(network, network.trunk(_views(network, chips), len(network.stages)))
+
+
+def _views(network: AllInOne, chips: Tensor) -> Tensor:
+    """Return what a descriptor is made of: chips [K, 3, S, S], where it takes them followed by their mirror images."""
+    return torch.cat([chips, chips.flip(3)]) if network.config.mirror else chips
+
+
+def _descriptors_of_views(network: AllInOne, maps: Sequence[Tensor]) -> Tensor:
+    """Return descriptors [K, 512] of unit length, of the maps of all stages that _views() of chips led to."""
+    of_views = F.normalize(network.branches(maps, ("descriptor",))["descriptor"].float())
+    if not network.config.mirror:
+        return of_views
+    of_chips, of_mirror_images = of_views.chunk(2)
+    return F.normalize(of_chips + of_mirror_images)
 
 
 def read(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Descriptors of labelled photos: aligned by their known landmarks, chip and mirror averaged, kept in the cache."""
+"""Descriptors of labelled photos: aligned by their known landmarks, kept in the cache."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -16,6 +15,7 @@ from model import checkpoint, geometry
 from model.datasets import Sample, cache_dir
 from model.datasets.readers import celeba
 from model.datasets.store import read_photo
+from model.runtime import passes
 
 BATCH = 32
 
@@ -55,9 +55,7 @@ def describe(loaded: checkpoint.Checkpoint, samples: Sequence[Sample], device: s
             points = torch.from_numpy(np.stack([s.landmarks for s in group if s.landmarks is not None])).float()
             matrices = geometry.alignment_matrices(points, size, network.config.frame)
             chips = geometry.crop([read_photo(s.path) for s in group], torch.arange(len(group)), matrices, size)
-            pair = torch.cat([chips, chips.flip(3)]).to(device)
-            units = F.normalize(network(pair, ["descriptor"])["descriptor"].float(), dim=1)
-            rows.append(F.normalize(units.view(2, len(group), -1).mean(dim=0), dim=1).cpu().numpy())
+            rows.append(passes.descriptors(network, chips.to(device)).cpu().numpy())
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npy")
         np.save(partial, np.concatenate(rows))
@@ -76,6 +74,7 @@ def celeba_people(loaded: checkpoint.Checkpoint, device: str = "cpu", limit: int
 def _key(loaded: checkpoint.Checkpoint, samples: Sequence[Sample]) -> str:
     """Return a key that changes with the list of photos and with what makes the descriptor, not with other parts."""
     key = hashlib.sha256("\n".join(f"{s.source}/{s.name}" for s in samples).encode())
+    key.update(str(loaded.config["network"].get("mirror", True)).encode())
     for name in sorted(n for n in loaded.tensors if n.startswith(("network.stages.", "network.identity."))):
         key.update(name.encode())
         key.update(loaded.tensors[name].contiguous().numpy().tobytes())

@@ -42,7 +42,6 @@ def run_arguments(description: str | None, part: str, defaults: FitConfig) -> ar
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; resumed where it holds a state")
     parser.add_argument("--start", type=Path, help=f"checkpoint whose {part} goes on learning")
-    parser.add_argument("--hard", type=Path, help="what model.tools.mine_hard_examples wrote")
     parser.add_argument("--profiles", action="store_true", help="with the photos that model.synthesis made")
     parser.add_argument("--steps", type=int, default=defaults.steps)
     parser.add_argument("--batch-size", type=int, default=defaults.batch_size)

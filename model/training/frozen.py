@@ -29,10 +29,13 @@ class _Stages(nn.Module):
         return tuple(maps[index] for index in self.chosen)
 
 
-def compiled(module: nn.Module, example: Tensor, threads: int) -> Callable[[Tensor], list[Array]]:
+def compiled(
+    module: nn.Module, example: Tensor, threads: int, precision: str = "bf16"
+) -> Callable[[Tensor], list[Array]]:
     """Compile a module that does not learn for this CPU: tensor → its outputs as arrays, which are new ones each time.
 
-    In bfloat16 where the processor multiplies it. Raises ImportError without OpenVINO.
+    `precision` is OpenVINO's name of a number format; bfloat16 is float32 where the processor does not multiply it.
+    Raises ImportError without OpenVINO.
     """
     from model.openvino_package import openvino  # noqa: PLC0415 - an extra that other training does without
 
@@ -44,7 +47,7 @@ def compiled(module: nn.Module, example: Tensor, threads: int) -> Callable[[Tens
         converted = openvino.convert_model(module.eval(), example_input=example)
     for parameter in learning:
         parameter.requires_grad_(True)
-    options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": threads}
+    options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
     options |= {"NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
     model: Any = openvino.Core().compile_model(converted, "CPU", options)
 

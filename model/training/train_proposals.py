@@ -169,6 +169,7 @@ def teacher_loss(output: Tensor, taught: Tensor) -> Tensor:
 def main() -> None:
     """Train the proposer that the arguments describe."""
     parser = run_arguments(__doc__, "proposer", FitConfig(8000, 24, 2e-3))
+    parser.add_argument("--hard", type=Path, help="what model.tools.mine_hard_examples wrote")
     parser.add_argument("--separable", action="store_true", help="a body of a third of the multiplications")
     parser.add_argument("--teacher", type=Path, help="checkpoint whose proposer's outputs are learnt beside the marks")
     arguments = parser.parse_args()

@@ -90,6 +90,7 @@ def screening_losses(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
 def main() -> None:
     """Train the screening network that the arguments describe."""
     parser = run_arguments(__doc__, "screening network", FitConfig(1200, 128, 3e-3))
+    parser.add_argument("--hard", type=Path, help="what model.tools.mine_hard_examples wrote")
     parser.add_argument("--drawn", type=int, default=256, help="batches that are drawn and then used again")
     arguments = parser.parse_args()
     config = begin(arguments)

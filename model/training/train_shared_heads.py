@@ -1,8 +1,8 @@
 """Train the second readings of age, gender, smile, pose: python -m model.training.train_shared_heads WEIGHTS --out RUN.
 
 Nothing of the network of WEIGHTS learns, so what it makes of the training faces is kept in RUN, and the heads learn
-from that: minutes instead of hours (model/shared_heads.py). Each face goes through the network as it is and VIEWS times
-changed at random, since a head on whole maps soon knows by heart what it always sees alike. RUN takes some 5 GB.
+from that: minutes instead of hours (model/shared_heads.py). Each face goes through the network as it is and --views
+times changed at random, since a head on whole maps soon knows by heart what it always sees alike. RUN takes some 5 GB.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from model.training.fit import FitConfig, begin, fit, run_arguments
 
 CHUNK = 64
 VIEWS = 3
-"""Changed views that are kept of each face with one of LABELS beside the face as it is."""
+"""Changed views that are kept of each face with one of LABELS beside the face as it is, unless told otherwise."""
 MEASURED = 2000
 """Faces that means and deviations of what the heads read are taken of."""
 LABELS = ("age", "female", "smile")
@@ -38,12 +38,12 @@ LOSSES = LossConfig(age_lambda=1.0, age_sigma=5.0)
 
 @dataclass(frozen=True)
 class StageOutputs:
-    """What the network makes of N faces as they are, then of VIEWS changed views of the first of them, M in all.
+    """What the network makes of N faces as they are, then of changed views of the first of them, M in all.
 
-    Those first are the faces with one of LABELS. `stage6` [M, C, H, W] and `descriptors` [M, 512] are of all M,
-    `stage5` [S, C, H, W] of those with a label of their smile, in the same order; all are float16. `labels` are of the
-    faces, NaN where there is none: LABELS [N], and `pose` [N, 3], roll, pitch and yaw in degrees, the roll as the chip
-    shows it.
+    Those first, of which there are equally many views, are the faces with one of LABELS. `stage6` [M, C, H, W] and
+    `descriptors` [M, 512] are of all M, `stage5` [S, C, H, W] of those with a label of their smile, in the same order;
+    all are float16. `labels` are of the faces, NaN where there is none: LABELS [N], and `pose` [N, 3], roll, pitch and
+    yaw in degrees, the roll as the chip shows it.
     """
 
     stage5: Array
@@ -60,8 +60,8 @@ class StageOutputs:
         exact = count // 2
         rows = np.sort(rng.integers(faces, size=exact))
         rows = np.concatenate([rows, np.sort(rng.integers(faces, len(self.stage6), size=count - exact))])
-        viewed = (len(self.stage6) - faces) // VIEWS
-        shown = np.where(rows < faces, rows, (rows - faces) % viewed)
+        viewed = int(np.isfinite(np.stack([self.labels[name] for name in LABELS])).any(axis=0).sum())
+        shown = np.where(rows < faces, rows, (rows - faces) % max(viewed, 1))
         batch = {name: values[shown] for name, values in self.labels.items() if name != "smile"}
         batch["pose"][exact:] = np.nan
         smiles = self.labels["smile"][np.isfinite(self.labels["smile"])]
@@ -92,9 +92,11 @@ class _Rows:
 
 @torch.inference_mode()
 def stage_outputs(
-    network: AllInOne, samples: Sequence[Sample], photos: Photos, folder: Path, seed: int = 0
+    network: AllInOne, samples: Sequence[Sample], photos: Photos, folder: Path, seed: int = 0, changed: int = VIEWS
 ) -> StageOutputs:
     """Return the outputs that `folder` holds; if it holds none, compute them of all samples with 21 landmarks first.
+
+    Of each face with a label there are `changed` views beside it as it is.
 
     Raises ValueError when there is no such sample.
     """
@@ -104,10 +106,10 @@ def stage_outputs(
         ordered = sorted(samples, key=lambda sample: not _labelled(sample))
         faces = AlignedFaces(ordered, photos, network.config.input_size, LABELS, frame=network.config.frame)
         labels = _labels(faces)
-        views = len(faces.samples) + VIEWS * sum(map(_labelled, faces.samples))
-        smiling = (1 + VIEWS) * int(np.isfinite(labels["smile"]).sum())
+        views = len(faces.samples) + changed * sum(map(_labelled, faces.samples))
+        smiling = (1 + changed) * int(np.isfinite(labels["smile"]).sum())
         rows = {name: _Rows(path, smiling if name == "stage5" else views) for name, path in paths.items()}
-        for batch in tqdm(_views(faces, np.random.default_rng(seed)), "views", unit="batch", mininterval=30.0):
+        for batch in tqdm(_views(faces, changed, np.random.default_rng(seed)), "views", unit="batch", mininterval=30.0):
             maps = network.trunk(batch["crops"].float().contiguous(memory_format=torch.channels_last), 7)
             rows["stage5"].append(maps[4][~batch["smile"].isnan()])
             rows["stage6"].append(maps[5])
@@ -127,10 +129,10 @@ def _labels(faces: AlignedFaces) -> dict[str, Array]:
     return labels | {"pose": poses.astype(np.float32)}
 
 
-def _views(faces: AlignedFaces, rng: np.random.Generator) -> Iterator[Batch]:
-    """Yield all faces as they are, then VIEWS times those with a label changed; those come first."""
+def _views(faces: AlignedFaces, changed: int, rng: np.random.Generator) -> Iterator[Batch]:
+    """Yield all faces as they are, then `changed` times those with a label changed; those come first."""
     yield from map(faces.exact, _chunks(len(faces.samples)))
-    for _ in range(VIEWS):
+    for _ in range(changed):
         for chunk in _chunks(sum(map(_labelled, faces.samples))):
             yield faces.changed(chunk, rng)
 
@@ -178,13 +180,17 @@ def main() -> None:
     """Train the heads that the arguments describe."""
     parser = run_arguments(__doc__, "shared heads", FitConfig(6000, 192, 1e-3))
     parser.add_argument("weights", type=Path, help="checkpoint with the network")
+    parser.add_argument("--views", type=int, default=VIEWS, help="changed views of each face with a label")
     arguments = parser.parse_args()
     config = begin(arguments)
     network = checkpoint.build_network(checkpoint.load(arguments.weights))
     faces, empty = mixture.photos(arguments.profiles)
     samples = [sample for sample in faces if sample.split == "train"]
-    outputs = stage_outputs(network, samples, PhotoStore(faces + empty), arguments.out, arguments.seed)
-    fit(new_heads(network, outputs), shared_heads.PART, outputs.batch, head_losses, arguments.out, config)
+    outputs = stage_outputs(network, samples, PhotoStore(faces + empty), arguments.out, arguments.seed, arguments.views)
+    heads = new_heads(network, outputs)
+    if arguments.start:
+        heads = SharedHeads.of_weights(checkpoint.load(arguments.start).part(shared_heads.PART))
+    fit(heads, shared_heads.PART, outputs.batch, head_losses, arguments.out, config)
 
 
 if __name__ == "__main__":
