@@ -1,6 +1,6 @@
 """Teach one view of a face what two views say: python -m model.training.train_descriptor WEIGHTS --out RUN.
 
-Until then a descriptor is the mean of a chip's and of its mirror image's: every face passes the network twice. Here
+Before it a descriptor is the mean of a chip's and of its mirror image's: every face passes the network twice. Here
 stages 6 and 7 and the layer after them learn to compare faces by either view alone as both views together do, and as a
 second published network does beside them, which errs elsewhere (model/training/identity_teacher.py). No label is read.
 RUN/network.safetensors is the network with `mirror` off.
