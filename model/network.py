@@ -49,6 +49,7 @@ class NetworkConfig:
     identity_width: int  # fc6's units; 0 leaves it out: the pooled map goes straight to the descriptor
     deep_stages: int = 0  # stages that the deep branches do not share with identity, the last of them `deep_end`
     deep_end: int = 6  # the stage after which the deep branches' heads stand
+    local_stages: int = 0  # stages, 2 at most, that the local branch does not share with identity, the last of them 5
     mirror: bool = True  # whether a descriptor is the mean of a chip's and of its mirror image's (section III-D)
     frame: Literal["canonical", "arcface"] = "canonical"  # of aligned chips, model.landmarks
     embedding: int = EMBEDDING  # width of the linear map that learns a teacher's descriptor; 0 leaves it out
@@ -201,6 +202,7 @@ class AllInOne(nn.Module):
         alexnet = config.trunk == "alexnet"
         stages = {"alexnet": alexnet_stages, "residual": residual_stages, "mobile": mobile.mobile_stages}
         self.stages = stages[config.trunk](config.channels)
+        self.local_stages = deepcopy(self.stages[5 - config.local_stages : 5])
         self.local = LocalBranch(config)
         self.local_heads = nn.ModuleDict({name: self._local_head(name) for name in config.local})
         self.deep_stages = deepcopy(self.stages[config.deep_end - config.deep_stages : config.deep_end])
@@ -256,7 +258,12 @@ class AllInOne(nn.Module):
         deep = self.config.deep_end - len(self.deep_stages) if set(self.config.deep) & set(wanted) else 0
         if deep and self.shared_heads is not None:
             return 7
-        return max(deep, 5 if set(self.config.local) & set(wanted) else 0)
+        return max(deep, self.taps[-1] + 1 if set(self.config.local) & set(wanted) else 0)
+
+    @property
+    def taps(self) -> tuple[int, int, int]:
+        """Positions among the trunk's maps of those that the local branch reads."""
+        return 0, 2, 4 - len(self.local_stages)
 
     def trunk(self, crops: Tensor, depth: int) -> list[Tensor]:
         """The maps of the first `depth` stages."""
@@ -280,7 +287,10 @@ class AllInOne(nn.Module):
         deep = [name for name in self.config.deep if name in wanted]
         outputs: dict[str, Tensor] = {}
         if local:
-            features = self.local(maps[0], maps[2], maps[4])
+            tap1, tap3, tap5 = (maps[position] for position in self.taps)
+            for stage in self.local_stages:
+                tap5 = stage(tap5)
+            features = self.local(tap1, tap3, tap5)
             outputs |= {name: self.local_heads[name](features) for name in local}
         if deep:
             own = maps[self.config.deep_end - 1 - len(self.deep_stages)]
