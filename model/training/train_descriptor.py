@@ -12,7 +12,7 @@ heads, which read stages that have changed, are to be trained anew.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -190,10 +190,11 @@ def without_mirror(network: AllInOne, learnt: AllInOne) -> AllInOne:
     Its local branch reads a stage 5 of its own, that of `network`. It has no shared heads.
     """
     result = AllInOne(replace(network.config, mirror=False, local_stages=max(network.config.local_stages, 1)))
-    state = network.state_dict()
+    state = checkpoint.inference_state(network)
     own = {name.replace("stages.4.", "local_stages.0.", 1): values for name, values in state.items()}
     own = {name: values for name, values in own.items() if name.startswith("local_stages.")}
-    trunk = {n: values for n, values in learnt.state_dict().items() if n.startswith(("stages.", "identity."))}
+    learnt_state = checkpoint.inference_state(learnt)
+    trunk = {name: values for name, values in learnt_state.items() if name.startswith(("stages.", "identity."))}
     result.load_state_dict({**own, **state, **trunk})
     return result.eval()
 
