@@ -76,7 +76,7 @@ class FixedStages(nn.Module):
 
 def _split(network: AllInOne) -> tuple[nn.Module, nn.Module]:
     """Return the units of stage 5 that do not learn, and those that do."""
-    units = list(network.stages[4])  # type: ignore[arg-type]
+    units = list(network.stages[4].children())
     return nn.Sequential(*units[:-LEARNING_UNITS]), nn.Sequential(*units[-LEARNING_UNITS:])
 
 
@@ -161,7 +161,8 @@ class _Descriptor(nn.Module):
         self.network = network
 
     def forward(self, chips: Tensor) -> Tensor:
-        return self.network(chips, ("descriptor",))["descriptor"]
+        descriptor: Tensor = self.network(chips, ("descriptor",))["descriptor"]
+        return descriptor
 
 
 def _example(size: int) -> Tensor:

@@ -1,6 +1,7 @@
 """The training that makes one view of a face say what two views say: teacher, batches, losses, command."""
 
 import sys
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,16 +11,26 @@ import torch
 import torch.nn.functional as F
 
 from model import checkpoint
-from model.datasets import shared_dir
-from model.network import PRESETS, AllInOne
+from model.datasets import Sample, shared_dir
+from model.datasets.aligned import AlignedFaces
+from model.network import DESCRIPTOR, PRESETS, AllInOne
 from model.training import train_descriptor
 from model.training.identity_teacher import FILE, IdentityTeacher
-from model.training.train_descriptor import SECOND_SHARE, SHARED_STAGES, DescriptorStages, FaceViews, losses
+from model.training.train_descriptor import (
+    EXACT_SHARE,
+    DescriptorStages,
+    FaceViews,
+    FixedStages,
+    losses,
+    taught_descriptors,
+    without_mirror,
+)
 from tests.conftest import TINY
 from tests.model.test_mobile import Arrays, chips, random_arrays
 
 ARRAYS = shared_dir() / "data" / "teacher" / FILE
 FACES = 12
+SIDE = 112
 SIZE = 192
 """Numbers of the second network's descriptor."""
 
@@ -35,12 +46,25 @@ def teacher_arrays(seed: int = 1) -> Arrays:
     return arrays
 
 
+class Photos:
+    """As many faces as there are, each a chip of one colour but for a bright spot on its left."""
+
+    def __init__(self) -> None:
+        self.samples = [Sample("drawn", str(index), Path(f"{index}.png"), "train") for index in range(FACES)]
+
+    def __getitem__(self, sample: Sample) -> np.ndarray:
+        photo = np.full((SIDE, SIDE, 3), 20 + 10 * self.samples.index(sample), np.uint8)
+        photo[:, : SIDE // 4] = 255
+        return photo
+
+
 @pytest.fixture
 def views() -> FaceViews:
-    rng = np.random.default_rng(0)
-    maps = rng.normal(size=(2, FACES, 128, 14, 14)).astype(np.float16)
-    first = rng.normal(size=(2, FACES, 512)).astype(np.float32)
-    return FaceViews(maps, first, rng.normal(size=(2, FACES, SIZE)).astype(np.float32))
+    photos = Photos()
+    matrices = np.tile(np.eye(2, 3), (FACES, 1, 1))
+    faces = AlignedFaces(photos.samples, photos, SIDE, (), matrices=matrices, frame="arcface")
+    taught = np.eye(FACES, DESCRIPTOR, dtype=np.float32)
+    return FaceViews(faces, taught, lambda chips: [chips.float().numpy()])
 
 
 @torch.inference_mode()
@@ -79,19 +103,32 @@ def test_the_published_arrays_fit():
     assert IdentityTeacher.read()(chips(2)).shape == (2, SIZE)
 
 
-def test_what_is_to_be_learnt_is_the_same_for_both_views(views: FaceViews):
+def test_what_is_taught_compares_as_both_networks_beside_each_other():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 40, DESCRIPTOR)), rng.normal(size=(2, 40, SIZE))
+    taught = taught_descriptors(first, second)
+    assert taught.dtype == np.float32
+    units = [torch.from_numpy(both / np.linalg.norm(both, axis=2, keepdims=True)).float() for both in (first, second)]
+    means = [F.normalize(unit.sum(dim=0)) for unit in units]
+    expected = sum(mean @ mean.T for mean in means) / 2
+    torch.testing.assert_close(torch.from_numpy(taught @ taught.T), expected, atol=1e-5, rtol=0)
+    turned = taught @ np.linalg.qr(rng.normal(size=(DESCRIPTOR, DESCRIPTOR)))[0]
+    near, far = ((some * means[0].numpy()).sum(axis=1).mean() for some in (taught, turned))
+    assert near > 0.6 > far
+
+
+def test_a_batch_shows_each_face_once_and_some_as_they_are(views: FaceViews):
     batch = views.batch(FACES, np.random.default_rng(0))
-    units = [values / np.linalg.norm(values, axis=2, keepdims=True) for values in (views.first, views.second)]
-    first, second = (torch.from_numpy(unit.sum(axis=0)) for unit in units)
-    torch.testing.assert_close(batch["first"], F.normalize(first), atol=1e-5, rtol=0)
-    expected = F.normalize(first) @ F.normalize(first).T + SECOND_SHARE**2 * F.normalize(second) @ F.normalize(second).T
-    torch.testing.assert_close(batch["both"] @ batch["both"].T, expected / (1 + SECOND_SHARE**2), atol=1e-5, rtol=0)
-    shown = np.array(
-        [[np.array_equal(seen, view) for view in views.maps[:, i]] for i, seen in enumerate(batch["maps"])]
-    )
-    assert (shown.sum(axis=1) == 1).all(), "each face is shown in one of its views"
-    assert 0 < shown[:, 1].sum() < FACES
+    rows = batch["taught"].argmax(dim=1)
+    assert sorted(rows.tolist()) == list(range(FACES))
+    exact = round(EXACT_SHARE * FACES)
+    shown = [views.faces.exact([row])["crops"][0].float() for row in rows[:exact].tolist()]
+    for position, (seen, chip) in enumerate(zip(batch["maps"][:exact], shown, strict=True)):
+        assert torch.equal(seen, chip.flip(2) if position % 2 == 0 else chip)
+    changed = views.faces.exact(rows[exact:].tolist())["crops"].float()
+    assert all(not torch.equal(seen, chip) for seen, chip in zip(batch["maps"][exact:], changed, strict=True))
     assert len(views.batch(5, np.random.default_rng(1))["maps"]) == 5
+    assert len(views.batch(FACES + 5, np.random.default_rng(1))["maps"]) == FACES
 
 
 class Linear(torch.nn.Module):
@@ -109,7 +146,7 @@ def test_losses_fall_and_are_nothing_for_what_is_learnt():
     torch.manual_seed(0)
     maps = torch.randn(6, 2, 3, 3)
     taught = F.normalize(torch.randn(6, 512))
-    batch = {"maps": maps, "first": taught, "both": F.pad(taught, (0, SIZE))}
+    batch = {"maps": maps, "taught": taught}
     stages = Linear()
     optimizer = torch.optim.Adam(stages.parameters(), 1e-2)
     before = losses(stages, batch)
@@ -123,11 +160,10 @@ def test_losses_fall_and_are_nothing_for_what_is_learnt():
 
 
 @torch.inference_mode()
-def test_the_stages_that_learn_are_those_after_the_shared_ones():
-    network = AllInOne(TINY).eval()
-    photos = torch.rand(2, 3, TINY.input_size, TINY.input_size) * 255
-    expected = F.normalize(network(photos, ["descriptor"])["descriptor"])
-    found = DescriptorStages(network)(network.trunk(photos, SHARED_STAGES)[-1])
+def test_fixed_stages_and_those_that_learn_are_the_network():
+    network = AllInOne(PRESETS["mobile"]).eval()
+    expected = F.normalize(network(chips(2), ["descriptor"])["descriptor"])
+    found = DescriptorStages(network)(FixedStages(network)(chips(2)))
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
     with pytest.raises(ValueError, match="identity branch"):
         DescriptorStages(AllInOne(replace(TINY, identity=False)))
@@ -146,17 +182,34 @@ def test_the_command_writes_a_network_without_mirror_images(world, tmp_path: Pat
     monkeypatch.setattr(sys, "argv", ["train_descriptor", *map(str, words)])
     train_descriptor.main()
     taught = checkpoint.build_network(checkpoint.load(paths["run"] / "network.safetensors"))
-    assert taught.config == replace(network.config, mirror=False)
+    assert taught.config == replace(network.config, mirror=False, local_stages=1)
     before, after = network.state_dict(), taught.state_dict()
-    learnt = {name for name in after if not torch.equal(before[name].half().float(), after[name])}
+    own = "local_stages.0."
+    assert all(torch.equal(after[own + name], values) for name, values in network.stages[4].half().state_dict().items())
+    learnt = {name for name in before if not torch.equal(before[name].half().float(), after[name])}
     assert learnt
-    assert all(name.startswith(("stages.5.", "stages.6.", "identity.fc7.")) for name in learnt)
-    maps = np.load(paths["run"] / "maps.npy")
-    assert maps.shape[0] == 2
-    assert not np.array_equal(maps[0], maps[1])
+    parts = ("stages.4.4.", "stages.4.5.", "stages.5.", "stages.6.", "identity.fc7.")
+    assert all(name.startswith(parts) for name in learnt)
+
+
+def test_the_local_branch_of_a_network_of_one_view_stays_as_it_was():
+    torch.manual_seed(0)
+    network = AllInOne(PRESETS["mobile"]).eval()
+    learnt = deepcopy(network)
+    for parameter in DescriptorStages(learnt).parameters():
+        torch.nn.init.normal_(parameter, 0, 0.1)
+    local = network.config.local
+    with torch.inference_mode():
+        expected = network(chips(2), local)
+        for start in (network, without_mirror(network, network)):
+            result = without_mirror(start, learnt)
+            found = result(chips(2), local)
+            torch.testing.assert_close(found, expected)
+            described = result(chips(2), ["descriptor"])["descriptor"]
+            torch.testing.assert_close(described, learnt(chips(2), ["descriptor"])["descriptor"])
 
 
 def test_chips_of_another_frame(views: FaceViews, tmp_path: Path):
     network = AllInOne(replace(PRESETS["mobile"], frame="canonical"))
     with pytest.raises(ValueError, match="arcface"):
-        train_descriptor.face_views(network, IdentityTeacher(teacher_arrays()), [], {}, tmp_path, 1)
+        train_descriptor.face_views(network, IdentityTeacher(teacher_arrays()), views.faces, tmp_path, 1)
