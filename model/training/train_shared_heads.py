@@ -7,6 +7,7 @@ times changed at random, since a head on whole maps soon knows by heart what it 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from model import checkpoint, shared_heads, tasks
@@ -26,6 +27,7 @@ from model.network import AllInOne
 from model.shared_heads import POSE_UNIT, SharedHeads
 from model.tasks import LossConfig
 from model.training.fit import FitConfig, begin, fit, run_arguments
+from model.training.frozen import compiled
 
 CHUNK = 64
 VIEWS = 3
@@ -80,9 +82,9 @@ class _Rows:
         self._filled = 0
         self._values: Array | None = None
 
-    def append(self, values: Tensor) -> None:
+    def append(self, values: Array) -> None:
         """Write more rows [K, …]."""
-        rows = values.half().numpy()
+        rows = values.astype(np.float16)
         if self._values is None:
             shape = (self.count, *rows.shape[1:])
             self._values = np.lib.format.open_memmap(self.path, "w+", np.float16, shape)
@@ -90,15 +92,32 @@ class _Rows:
         self._filled += len(rows)
 
 
-@torch.inference_mode()
+class _ReadStages(nn.Module):
+    """Chips [K, 3, S, S] → what the heads read of them: the maps of stages 5 and 6, and the descriptor."""
+
+    def __init__(self, network: AllInOne) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, chips: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        maps = self.network.trunk(chips, 7)
+        return maps[4], maps[5], self.network.branches(maps, ("descriptor",))["descriptor"]
+
+
 def stage_outputs(
-    network: AllInOne, samples: Sequence[Sample], photos: Photos, folder: Path, seed: int = 0, changed: int = VIEWS
+    network: AllInOne,
+    samples: Sequence[Sample],
+    photos: Photos,
+    folder: Path,
+    seed: int = 0,
+    changed: int = VIEWS,
+    threads: int = 1,
 ) -> StageOutputs:
     """Return the outputs that `folder` holds; if it holds none, compute them of all samples with 21 landmarks first.
 
     Of each face with a label there are `changed` views beside it as it is.
 
-    Raises ValueError when there is no such sample.
+    Raises ValueError when there is no such sample, ImportError without OpenVINO.
     """
     paths = {name: folder / f"{name}.npy" for name in ("stage5", "stage6", "descriptors")}
     labels_path = folder / "labels.npz"
@@ -109,11 +128,13 @@ def stage_outputs(
         views = len(faces.samples) + changed * sum(map(_labelled, faces.samples))
         smiling = (1 + changed) * int(np.isfinite(labels["smile"]).sum())
         rows = {name: _Rows(path, smiling if name == "stage5" else views) for name, path in paths.items()}
+        example = torch.zeros(2, 3, faces.size, faces.size, dtype=torch.uint8)
+        read = compiled(_ReadStages(network), example, threads, "f32")
         for batch in tqdm(_views(faces, changed, np.random.default_rng(seed)), "views", unit="batch", mininterval=30.0):
-            maps = network.trunk(batch["crops"].float().contiguous(memory_format=torch.channels_last), 7)
-            rows["stage5"].append(maps[4][~batch["smile"].isnan()])
-            rows["stage6"].append(maps[5])
-            rows["descriptors"].append(network.branches(maps, ("descriptor",))["descriptor"])
+            stage5, stage6, descriptors = read(batch["crops"])
+            rows["stage5"].append(stage5[~batch["smile"].isnan().numpy()])
+            rows["stage6"].append(stage6)
+            rows["descriptors"].append(descriptors)
         np.savez(labels_path, **labels)  # type: ignore[arg-type]
     with np.load(labels_path) as labelled:
         return StageOutputs(
@@ -186,7 +207,9 @@ def main() -> None:
     network = checkpoint.build_network(checkpoint.load(arguments.weights))
     faces, empty = mixture.photos(arguments.profiles)
     samples = [sample for sample in faces if sample.split == "train"]
-    outputs = stage_outputs(network, samples, PhotoStore(faces + empty), arguments.out, arguments.seed, arguments.views)
+    threads = arguments.threads or os.cpu_count() or 1
+    photos = PhotoStore(faces + empty)
+    outputs = stage_outputs(network, samples, photos, arguments.out, arguments.seed, arguments.views, threads)
     heads = new_heads(network, outputs)
     if arguments.start:
         heads = SharedHeads.of_weights(checkpoint.load(arguments.start).part(shared_heads.PART))
