@@ -17,7 +17,8 @@ from torch import Tensor
 
 from model import shared_heads
 from model.checkpoint_file import FORMAT, SHIPPED, CheckpointError, read_checkpoint_file
-from model.network import AllInOne, NetworkConfig
+from model.network import AllInOne
+from model.presets import NetworkConfig
 
 __all__ = [
     "FORMAT",

@@ -42,7 +42,7 @@ class CheckpointFile:
 
     @cached_property
     def network(self) -> Mapping[str, Any]:
-        """Return the configuration of the network: see model.network.NetworkConfig."""
+        """Return the configuration of the network: see model.presets.NetworkConfig."""
         network = self.config.get("network")
         if not isinstance(network, dict):
             raise CheckpointError(f"{self.path.name}: the configuration names no network")

@@ -12,7 +12,8 @@ from xdist.remote import Producer
 from xdist.scheduler import WorkStealingScheduling
 
 from model import checkpoint, geometry, landmarks
-from model.network import AllInOne, NetworkConfig
+from model.network import AllInOne
+from model.presets import NetworkConfig
 from model.proposal_network import ProposalNetwork
 
 hypothesis.settings.register_profile(

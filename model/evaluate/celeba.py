@@ -26,7 +26,8 @@ from model.evaluate import metrics
 from model.evaluate.result import Figure, Plot, Result
 from model.evaluate.run import Analyzed, Run
 from model.identity.projection import LearnedProjection
-from model.network import EMBEDDING, PRESETS, AllInOne
+from model.network import AllInOne
+from model.presets import EMBEDDING, PRESETS
 from model.teacher import load_teacher
 
 FAR = (1e-4, 1e-3, 1e-2)

@@ -25,7 +25,8 @@ from tqdm import tqdm
 from model import checkpoint, tasks, teacher
 from model.datasets.loaders import Batch, Batches
 from model.datasets.prefetch import prefetch
-from model.network import PRESETS, AllInOne
+from model.network import AllInOne
+from model.presets import PRESETS
 from model.tasks import LossConfig
 from model.training.frozen import FrozenTrunk
 from model.training.recipe import Recipe

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from model import tasks
 from model.datasets import archives, mixture
-from model.network import PRESETS
+from model.presets import PRESETS
 from model.tasks import LossConfig
 
 Precision = Literal["float32", "bfloat16"]

@@ -27,7 +27,8 @@ from model.datasets import Array, mixture
 from model.datasets.aligned import AlignedFaces
 from model.datasets.loaders import Batch
 from model.datasets.store import PhotoStore
-from model.network import DESCRIPTOR, AllInOne
+from model.network import AllInOne
+from model.presets import DESCRIPTOR
 from model.training.fit import FitConfig, begin, fit, run_arguments
 from model.training.frozen import compiled
 from model.training.identity_teacher import IdentityTeacher

@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 
 from model import checkpoint
 from model.checkpoint import CheckpointError
-from model.network import AllInOne, NetworkConfig
+from model.network import AllInOne
+from model.presets import NetworkConfig
 from tests.conftest import TINY
 
 

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from model import geometry, landmarks, teacher
 from model.datasets import shared_dir
-from model.network import PRESETS, AllInOne
+from model.network import AllInOne
+from model.presets import PRESETS
 
 ARRAYS = shared_dir() / "data" / "teacher" / "mobilefacenet_b.npz"
 Arrays = dict[str, np.ndarray]

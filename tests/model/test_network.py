@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from model.network import PRESETS, AllInOne, NetworkConfig
+from model.network import AllInOne
+from model.presets import PRESETS, NetworkConfig
 from model.tasks import TASKS
 from tests.conftest import TINY
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from model import tasks
-from model.network import AllInOne, NetworkConfig
+from model.network import AllInOne
+from model.presets import NetworkConfig
 from model.tasks import LossConfig
 from model.training.loop import Run
 from model.training.recipe import Recipe

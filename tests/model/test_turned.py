@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from model import geometry, mobile, tasks
 from model.datasets.harm import HARMS, harm
 from model.datasets.regions import Hardships, Regions
-from model.network import PRESETS, AllInOne
+from model.network import AllInOne
+from model.presets import PRESETS
 from model.runtime.detections import median_pose
 from model.training.validate import validate
 from tests.model.conftest import POSE, SIZE, assert_dots

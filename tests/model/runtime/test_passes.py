@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.network import PRESETS, AllInOne, NetworkConfig
+from model.network import AllInOne
+from model.presets import PRESETS, NetworkConfig
 from model.runtime import passes
 from model.runtime.engines.protocol import ATTRIBUTES, CHIP_POSE, DESCRIBE
 from model.shared_heads import CELLS, SHARES, TASKS_READ, SharedHeads

@@ -11,7 +11,8 @@ import torch
 
 from model import boxes, checkpoint, warps
 from model.checkpoint import CheckpointError
-from model.network import AllInOne, NetworkConfig
+from model.network import AllInOne
+from model.presets import NetworkConfig
 from model.runtime import pipeline
 from model.runtime.limits import Limits
 from model.runtime.pipeline import Analyzer, AnalyzerConfig

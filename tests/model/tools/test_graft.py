@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from model import checkpoint
-from model.network import PRESETS, AllInOne
+from model.network import AllInOne
+from model.presets import PRESETS
 from model.tools import graft
 
 

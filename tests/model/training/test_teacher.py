@@ -15,7 +15,8 @@ from model import geometry, landmarks
 from model.datasets import Sample, shared_dir
 from model.evaluate import celeba
 from model.evaluate.run import Analyzed
-from model.network import PRESETS, AllInOne
+from model.network import AllInOne
+from model.presets import PRESETS
 from model.structures import Faces
 from model.teacher import load_teacher
 

@@ -14,7 +14,8 @@ import torch
 from model import checkpoint, landmarks, tasks
 from model import train as training
 from model.datasets.mixture import Data, MixtureConfig, load
-from model.network import PRESETS, AllInOne, NetworkConfig
+from model.network import AllInOne
+from model.presets import PRESETS, NetworkConfig
 from model.training import loop
 from model.training.loop import Run, build, train
 from model.training.recipe import Recipe, read_recipe

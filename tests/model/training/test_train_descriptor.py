@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from model import checkpoint
 from model.datasets import Sample, shared_dir
 from model.datasets.aligned import AlignedFaces
-from model.network import DESCRIPTOR, PRESETS, AllInOne
+from model.network import AllInOne
+from model.presets import DESCRIPTOR, PRESETS
 from model.training import train_descriptor
 from model.training.identity_teacher import FILE, IdentityTeacher
 from model.training.train_descriptor import (

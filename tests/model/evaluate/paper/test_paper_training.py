@@ -19,7 +19,8 @@ from model.datasets import archives as sets
 from model.datasets.machine_landmarks import read_machine_landmarks, write_machine_landmarks
 from model.datasets.prefetch import prefetch
 from model.datasets.readers import celeba
-from model.network import PRESETS, AllInOne
+from model.network import AllInOne
+from model.presets import PRESETS
 from model.tools import label_landmarks as mark
 from model.training.loop import Run, build
 from model.training.recipe import Recipe, read_recipe
@@ -328,7 +329,7 @@ torch.set_num_threads(1)
 from model import train as training
 from model.datasets import archives
 from model.datasets.readers import aflw
-from model.network import PRESETS
+from model.presets import PRESETS
 from tests.conftest import TINY
 PRESETS["tiny"] = TINY
 archives.READERS["aflw"] = lambda folder: aflw.read(folder, 4)

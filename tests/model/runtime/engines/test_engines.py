@@ -12,7 +12,8 @@ import sklearn.datasets
 
 from model import checkpoint, warps
 from model.checkpoint_file import read_checkpoint_file
-from model.network import PRESETS, AllInOne
+from model.network import AllInOne
+from model.presets import PRESETS
 from model.proposal_network import ProposalNetwork
 from model.runtime.engines import conversion
 from model.runtime.engines.openvino import BATCHES
