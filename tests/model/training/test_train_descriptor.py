@@ -1,4 +1,4 @@
-"""The training that makes one view of a face say what two views say: teacher, batches, losses, command."""
+"""The training that makes one view of a face say what two views say: batches, losses, what changes, command."""
 
 import sys
 from copy import deepcopy
@@ -11,44 +11,29 @@ import torch
 import torch.nn.functional as F
 
 from model import checkpoint
-from model.datasets import Sample, shared_dir
+from model.datasets import Sample
 from model.datasets.aligned import AlignedFaces
 from model.network import AllInOne
-from model.presets import DESCRIPTOR, PRESETS
+from model.presets import PRESETS
 from model.training import train_descriptor
-from model.training.identity_teacher import FILE, IdentityTeacher
 from model.training.train_descriptor import (
     EXACT_SHARE,
     DescriptorStages,
-    FaceViews,
     FixedStages,
+    TaughtViews,
     losses,
-    taught_descriptors,
+    taught_views,
     without_mirror,
 )
 from tests.conftest import TINY
-from tests.model.test_mobile import Arrays, chips, random_arrays
+from tests.model.test_mobile import chips
 
-ARRAYS = shared_dir() / "data" / "teacher" / FILE
 FACES = 12
 SIDE = 112
-SIZE = 192
-"""Numbers of the second network's descriptor."""
-
-
-def teacher_arrays(seed: int = 1) -> Arrays:
-    """Arrays of the second published file's names and shapes."""
-    arrays = random_arrays(seed)
-    rng = np.random.default_rng(seed)
-    arrays["stage1.project.weight"] = rng.normal(0, 0.1, (64, 64, 1, 1)).astype(np.float16)
-    arrays["stage1.project.bias"] = np.zeros(64, np.float32)
-    arrays["stage7.linear.weight"] = arrays["stage7.linear.weight"][:SIZE]
-    arrays["stage7.linear.bias"] = arrays["stage7.linear.bias"][:SIZE]
-    return arrays
 
 
 class Photos:
-    """As many faces as there are, each a chip of one colour but for a bright spot on its left."""
+    """A photo for each sample, a chip of one grey but for a bright stripe on its left."""
 
     def __init__(self) -> None:
         self.samples = [Sample("drawn", str(index), Path(f"{index}.png"), "train") for index in range(FACES)]
@@ -60,76 +45,63 @@ class Photos:
 
 
 @pytest.fixture
-def views() -> FaceViews:
+def faces() -> AlignedFaces:
     photos = Photos()
     matrices = np.tile(np.eye(2, 3), (FACES, 1, 1))
-    faces = AlignedFaces(photos.samples, photos, SIDE, (), matrices=matrices, frame="arcface")
-    taught = np.eye(FACES, DESCRIPTOR, dtype=np.float32)
-    return FaceViews(faces, taught, lambda chips: [chips.float().numpy()])
+    return AlignedFaces(photos.samples, photos, SIDE, (), matrices=matrices, frame="arcface")
 
 
-@torch.inference_mode()
-def test_padding_of_stride_two_is_below_and_right_only():
-    """A dark photo with one bright pixel: the first convolution's map shows it where that padding puts it."""
-    arrays = teacher_arrays()
-    arrays["stage1.conv.weight"] = np.zeros((64, 3, 3, 3), np.float16)
-    arrays["stage1.conv.weight"][:, 0, 0, 0] = 1
-    arrays["stage1.conv.bias"] = np.zeros(64, np.float32)
-    photo = torch.zeros(1, 3, 112, 112)
-    photo[0, 0, 4, 6] = 255
-    found = IdentityTeacher(arrays)._convolve(photo, "stage1.conv", 2)
-    assert found.shape == (1, 64, 56, 56)
-    assert (found[0, 0] > 0).nonzero().tolist() == [[2, 3]]
+@pytest.fixture
+def asked() -> list[torch.Tensor]:
+    """The chips that the teacher of `views` was asked about."""
+    return []
 
 
-@torch.inference_mode()
-def test_the_second_network_is_deterministic_and_takes_each_chip_for_itself():
-    network = IdentityTeacher(teacher_arrays())
-    all_of_them = network(chips(3))
-    assert all_of_them.shape == (3, SIZE)
-    torch.testing.assert_close(network(chips(3)[1:2]), all_of_them[1:2], rtol=1e-3, atol=1e-5)
-    assert F.cosine_similarity(all_of_them[0], all_of_them[1], dim=0) < 0.999
+@pytest.fixture
+def views(faces: AlignedFaces, asked: list[torch.Tensor]) -> TaughtViews:
+    """Views whose teacher shows of each chip one row of pixels, and says of it the first columns of it."""
+
+    def teacher(seen: torch.Tensor) -> list[np.ndarray]:
+        asked.append(seen)
+        return [seen[:, :, :1].float().numpy(), F.normalize(seen[:, 0, 0, :8].float()).numpy()]
+
+    return TaughtViews(faces, teacher)
 
 
-def test_an_array_that_is_missing():
-    arrays = teacher_arrays()
-    del arrays["stage3.1.expand.bias"]
-    with pytest.raises(AttributeError, match="stage3_1_expand_bias"):
-        IdentityTeacher(arrays)(chips(1))
+def test_a_batch_teaches_of_each_chip_and_its_mirror_image_what_lies_between(views: TaughtViews, asked):
+    batch = views.batch(8, np.random.default_rng(0))
+    (seen,) = asked
+    assert len(seen) == len(batch["maps"]) == len(batch["taught"]) == 8
+    assert torch.equal(seen[4:], seen[:4].flip(3))
+    assert torch.equal(batch["maps"], seen[:, :, :1].float())
+    of_both = [F.normalize(half[:, 0, 0, :8].float()) for half in seen.chunk(2)]
+    expected = F.normalize(of_both[0] + of_both[1])
+    torch.testing.assert_close(batch["taught"], torch.cat([expected, expected]))
 
 
-@pytest.mark.skipif(not ARRAYS.is_file(), reason="the published network is not in the shared folder")
-@torch.inference_mode()
-def test_the_published_arrays_fit():
-    assert IdentityTeacher.read()(chips(2)).shape == (2, SIZE)
-
-
-def test_what_is_taught_compares_as_both_networks_beside_each_other():
-    rng = np.random.default_rng(0)
-    first, second = rng.normal(size=(2, 40, DESCRIPTOR)), rng.normal(size=(2, 40, SIZE))
-    taught = taught_descriptors(first, second)
-    assert taught.dtype == np.float32
-    units = [torch.from_numpy(both / np.linalg.norm(both, axis=2, keepdims=True)).float() for both in (first, second)]
-    means = [F.normalize(unit.sum(dim=0)) for unit in units]
-    expected = sum(mean @ mean.T for mean in means) / 2
-    torch.testing.assert_close(torch.from_numpy(taught @ taught.T), expected, atol=1e-5, rtol=0)
-    turned = taught @ np.linalg.qr(rng.normal(size=(DESCRIPTOR, DESCRIPTOR)))[0]
-    near, far = ((some * means[0].numpy()).sum(axis=1).mean() for some in (taught, turned))
-    assert near > 0.6 > far
-
-
-def test_a_batch_shows_each_face_once_and_some_as_they_are(views: FaceViews):
-    batch = views.batch(FACES, np.random.default_rng(0))
-    rows = batch["taught"].argmax(dim=1)
-    assert sorted(rows.tolist()) == list(range(FACES))
+def test_some_chips_are_faces_as_they_are_and_no_face_comes_twice(
+    views: TaughtViews, asked, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(train_descriptor, "MIXED_SHARE", 0.0)
+    views.batch(2 * FACES + 6, np.random.default_rng(0))
+    seen = asked[0][:FACES]
+    assert len(asked[0]) == 2 * FACES, "there are no more faces"
+    every = views.faces.exact(range(FACES))["crops"]
+    same = torch.tensor([[torch.equal(chip, face) for face in every] for chip in seen])
     exact = round(EXACT_SHARE * FACES)
-    shown = [views.faces.exact([row])["crops"][0].float() for row in rows[:exact].tolist()]
-    for position, (seen, chip) in enumerate(zip(batch["maps"][:exact], shown, strict=True)):
-        assert torch.equal(seen, chip.flip(2) if position % 2 == 0 else chip)
-    changed = views.faces.exact(rows[exact:].tolist())["crops"].float()
-    assert all(not torch.equal(seen, chip) for seen, chip in zip(batch["maps"][exact:], changed, strict=True))
-    assert len(views.batch(5, np.random.default_rng(1))["maps"]) == 5
-    assert len(views.batch(FACES + 5, np.random.default_rng(1))["maps"]) == FACES
+    assert same[:exact].sum(dim=1).tolist() == [1] * exact
+    assert same.sum(dim=0).max() == 1
+    assert not same[exact:].any()
+
+
+def test_another_face_shines_through_with_at_most_half_of_the_weight(monkeypatch: pytest.MonkeyPatch):
+    dark_and_bright = torch.tensor([0, 200], dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 4, 4).contiguous()
+    monkeypatch.setattr(train_descriptor, "MIXED_SHARE", 1.0)
+    mixed = [train_descriptor._mixed(dark_and_bright, np.random.default_rng(seed)) for seed in range(20)]
+    assert any(not torch.equal(chips_, dark_and_bright) for chips_ in mixed)
+    assert all(dark.max() <= 100 <= bright.min() for dark, bright in mixed)
+    monkeypatch.setattr(train_descriptor, "MIXED_SHARE", 0.0)
+    assert torch.equal(train_descriptor._mixed(dark_and_bright, np.random.default_rng(0)), dark_and_bright)
 
 
 class Linear(torch.nn.Module):
@@ -170,29 +142,6 @@ def test_fixed_stages_and_those_that_learn_are_the_network():
         DescriptorStages(AllInOne(replace(TINY, identity=False)))
 
 
-@pytest.mark.slow
-def test_the_command_writes_a_network_without_mirror_images(world, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    torch.manual_seed(0)
-    network = AllInOne(PRESETS["mobile"]).eval()
-    paths = {name: tmp_path / name for name in ("network.safetensors", "teacher.npz", "run")}
-    np.savez(paths["teacher.npz"], **teacher_arrays())
-    config = {"network": checkpoint.network_config(network), "preset": "mobile"}
-    checkpoint.save(paths["network.safetensors"], {"network": checkpoint.inference_state(network)}, config)
-    words = [paths["network.safetensors"], "--teacher", paths["teacher.npz"], "--out", paths["run"], "--threads", 1]
-    words += ["--steps", 2, "--batch-size", 4]
-    monkeypatch.setattr(sys, "argv", ["train_descriptor", *map(str, words)])
-    train_descriptor.main()
-    taught = checkpoint.build_network(checkpoint.load(paths["run"] / "network.safetensors"))
-    assert taught.config == replace(network.config, mirror=False, local_stages=1)
-    before, after = network.state_dict(), taught.state_dict()
-    own = "local_stages.0."
-    assert all(torch.equal(after[own + name], values) for name, values in network.stages[4].half().state_dict().items())
-    learnt = {name for name in before if not torch.equal(before[name].half().float(), after[name])}
-    assert learnt
-    parts = ("stages.4.4.", "stages.4.5.", "stages.5.", "stages.6.", "identity.fc7.")
-    assert all(name.startswith(parts) for name in learnt)
-
-
 def test_the_local_branch_of_a_network_of_one_view_stays_as_it_was():
     torch.manual_seed(0)
     network = AllInOne(PRESETS["mobile"]).eval()
@@ -210,7 +159,33 @@ def test_the_local_branch_of_a_network_of_one_view_stays_as_it_was():
             torch.testing.assert_close(described, learnt(chips(2), ["descriptor"])["descriptor"])
 
 
-def test_chips_of_another_frame(views: FaceViews, tmp_path: Path):
-    network = AllInOne(replace(PRESETS["mobile"], frame="canonical"))
-    with pytest.raises(ValueError, match="arcface"):
-        train_descriptor.face_views(network, IdentityTeacher(teacher_arrays()), views.faces, tmp_path, 1)
+def test_what_is_taught_is_the_network_s_own_answer(faces: AlignedFaces):
+    torch.manual_seed(0)
+    network = AllInOne(PRESETS["mobile"]).eval()
+    batch = taught_views(network, faces, threads=1).batch(6, np.random.default_rng(0))
+    stages = DescriptorStages(network)
+    with torch.inference_mode():
+        of_chips, of_mirror_images = stages(batch["maps"]).chunk(2)
+    torch.testing.assert_close(batch["taught"][:3], F.normalize(of_chips + of_mirror_images), atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_network_without_mirror_images(world, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    torch.manual_seed(0)
+    network = AllInOne(PRESETS["mobile"]).eval()
+    path, run = tmp_path / "network.safetensors", tmp_path / "run"
+    config = {"network": checkpoint.network_config(network), "preset": "mobile"}
+    checkpoint.save(path, {"network": checkpoint.inference_state(network)}, config)
+    words = [path, "--out", run, "--threads", 1, "--steps", 2, "--batch-size", 4]
+    monkeypatch.setattr(sys, "argv", ["train_descriptor", *map(str, words)])
+    train_descriptor.main()
+    taught = checkpoint.build_network(checkpoint.load(run / "network.safetensors"))
+    assert taught.config == replace(network.config, mirror=False, local_stages=1)
+    before, after = network.state_dict(), taught.state_dict()
+    own = "local_stages.0."
+    for name, values in network.stages[4].state_dict().items():
+        assert torch.equal(after[own + name], values.half().float())
+    learnt = {name for name in before if not torch.equal(before[name].half().float(), after[name])}
+    assert learnt
+    parts = ("stages.4.4.", "stages.4.5.", "stages.5.", "stages.6.", "identity.fc7.")
+    assert all(name.startswith(parts) for name in learnt)
