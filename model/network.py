@@ -6,7 +6,6 @@
                local: detection, landmarks, visibility, pose, smile
 
 In the presets residual and mobile the deep branches, smile among them, have stages of their own: copies of the trunk's.
-So may the local branch, which then reads a stage 5 of its own at tap 5 (model/presets.py).
 
 Fig. 3 of the paper; sizes the figure leaves open follow AlexNet and HyperFace (docs/paper.md).
 """
@@ -97,7 +96,6 @@ class AllInOne(nn.Module):
         alexnet = config.trunk == "alexnet"
         stages = {"alexnet": alexnet_stages, "residual": residual_stages, "mobile": mobile.mobile_stages}
         self.stages = stages[config.trunk](config.channels)
-        self.local_stages = deepcopy(self.stages[5 - config.local_stages : 5])
         self.local = LocalBranch(config)
         self.local_heads = nn.ModuleDict({name: self._local_head(name) for name in config.local})
         self.deep_stages = deepcopy(self.stages[config.deep_end - config.deep_stages : config.deep_end])
@@ -153,12 +151,7 @@ class AllInOne(nn.Module):
         deep = self.config.deep_end - len(self.deep_stages) if set(self.config.deep) & set(wanted) else 0
         if deep and self.shared_heads is not None:
             return 7
-        return max(deep, self.taps[-1] + 1 if set(self.config.local) & set(wanted) else 0)
-
-    @property
-    def taps(self) -> tuple[int, int, int]:
-        """Positions among the trunk's maps of those that the local branch reads."""
-        return 0, 2, 4 - len(self.local_stages)
+        return max(deep, 5 if set(self.config.local) & set(wanted) else 0)
 
     def trunk(self, crops: Tensor, depth: int) -> list[Tensor]:
         """The maps of the first `depth` stages."""
@@ -182,10 +175,7 @@ class AllInOne(nn.Module):
         deep = [name for name in self.config.deep if name in wanted]
         outputs: dict[str, Tensor] = {}
         if local:
-            tap1, tap3, tap5 = (maps[position] for position in self.taps)
-            for stage in self.local_stages:
-                tap5 = stage(tap5)
-            features = self.local(tap1, tap3, tap5)
+            features = self.local(maps[0], maps[2], maps[4])
             outputs |= {name: self.local_heads[name](features) for name in local}
         if deep:
             own = maps[self.config.deep_end - 1 - len(self.deep_stages)]

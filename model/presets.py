@@ -31,8 +31,6 @@ class NetworkConfig:
     identity_width: int  # fc6's units; 0 leaves it out: the pooled map goes straight to the descriptor
     deep_stages: int = 0  # stages that the deep branches do not share with identity, the last of them `deep_end`
     deep_end: int = 6  # the stage after which the deep branches' heads stand
-    local_stages: int = 0  # stages, 2 at most, that the local branch does not share with identity, the last of them 5
-    mirror: bool = True  # whether a descriptor is the mean of a chip's and of its mirror image's (section III-D)
     frame: Literal["canonical", "arcface"] = "canonical"  # of aligned chips, model.landmarks
     embedding: int = EMBEDDING  # width of the linear map that learns a teacher's descriptor; 0 leaves it out
     pose: int = 3  # outputs of the pose head: roll, pitch, yaw; 4 give the roll as sine and cosine, for turned faces

@@ -24,37 +24,32 @@ def detect(network: AllInOne, crops: Tensor) -> dict[str, Tensor]:
 def describe(network: AllInOne, chips: Tensor) -> dict[str, Tensor]:
     """Return the DESCRIBE outputs of aligned chips; with shared heads the chips' pose is read too.
 
-    A descriptor has unit length. That of a network with `config.mirror` is the mean of the chip's and of its mirror
-    image's, each of unit length, and the second readings that gain by the mirror image are also of it. All else is read
-    of the chip alone, to which the mirror image brings nothing that validation could tell from chance (docs/log.md,
-    'attributes without the mirror').
+    A descriptor is the mean of a chip's and of its mirror image's, each of unit length, at unit length. Age, gender and
+    smile are read of the chip alone, to which the mirror image brings nothing that validation could tell from chance
+    (docs/log.md, 'attributes without the mirror'), but for the second readings that gain by it.
     """
-    maps = network.trunk(_views(network, chips), len(network.stages))
-    second = network.second_readings(maps, shared_heads.TASKS_READ)
-    descriptor = _descriptors_of_views(network, maps)
-    if network.config.mirror:
-        maps = [both.chunk(2)[0] for both in maps]
-        second = shared_heads.with_mirror_images(second)
+    maps = _maps_of_both(network, chips)
+    of_chips = [both.chunk(2)[0] for both in maps]
+    second = shared_heads.with_mirror_images(network.second_readings(maps, shared_heads.TASKS_READ))
+    attributes = read(network.branches(of_chips, ATTRIBUTES, second))
     poses = {CHIP_POSE: second["pose"].float()} if second else {}
-    return {**read(network.branches(maps, ATTRIBUTES, second)), "descriptor": descriptor, **poses}
+    return {**attributes, "descriptor": _mean_descriptors(network, maps), **poses}
 
 
 def descriptors(network: AllInOne, chips: Tensor) -> Tensor:
     """Return the descriptors [K, 512] of aligned chips alone: those that describe() returns."""
-    return _descriptors_of_views(network, network.trunk(_views(network, chips), len(network.stages)))
+    return _mean_descriptors(network, _maps_of_both(network, chips))
 
 
-def _views(network: AllInOne, chips: Tensor) -> Tensor:
-    """Return what a descriptor is made of: chips [K, 3, S, S], where it takes them followed by their mirror images."""
-    return torch.cat([chips, chips.flip(3)]) if network.config.mirror else chips
+def _maps_of_both(network: AllInOne, chips: Tensor) -> list[Tensor]:
+    """Return the maps of all stages for chips [K, 3, S, S], followed by those for their mirror images."""
+    return network.trunk(torch.cat([chips, chips.flip(3)]), len(network.stages))
 
 
-def _descriptors_of_views(network: AllInOne, maps: Sequence[Tensor]) -> Tensor:
-    """Return descriptors [K, 512] of unit length, of the maps of all stages that _views() of chips led to."""
-    of_views = F.normalize(network.branches(maps, ("descriptor",))["descriptor"].float())
-    if not network.config.mirror:
-        return of_views
-    of_chips, of_mirror_images = of_views.chunk(2)
+def _mean_descriptors(network: AllInOne, maps: Sequence[Tensor]) -> Tensor:
+    """Return the mean descriptors [K, 512], of unit length, of what _maps_of_both() returned."""
+    of_both = F.normalize(network.branches(maps, ("descriptor",))["descriptor"].float())
+    of_chips, of_mirror_images = of_both.chunk(2)
     return F.normalize(of_chips + of_mirror_images)
 
 

@@ -74,7 +74,6 @@ def celeba_people(loaded: checkpoint.Checkpoint, device: str = "cpu", limit: int
 def _key(loaded: checkpoint.Checkpoint, samples: Sequence[Sample]) -> str:
     """Return a key that changes with the list of photos and with what makes the descriptor, not with other parts."""
     key = hashlib.sha256("\n".join(f"{s.source}/{s.name}" for s in samples).encode())
-    key.update(str(loaded.config["network"].get("mirror", True)).encode())
     for name in sorted(n for n in loaded.tensors if n.startswith(("network.stages.", "network.identity."))):
         key.update(name.encode())
         key.update(loaded.tensors[name].contiguous().numpy().tobytes())

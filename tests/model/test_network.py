@@ -206,26 +206,6 @@ def test_the_deep_branches_start_as_the_trunk_and_go_their_way(tiny, crops):
     assert moved == {"age", "gender", "smile"}
 
 
-@pytest.mark.parametrize("own", [1, 2])
-def test_the_local_branch_may_have_stages_of_its_own(crops, own):
-    """Copied they give what the trunk's give; the trunk's moved, they leave the local tasks as they were."""
-    shared, apart = (AllInOne(NetworkConfig(**{**vars(TINY), "local_stages": count})).eval() for count in (0, own))
-    copies = {f"local_stages.{i}": shared.stages[5 - own + i] for i in range(own)}
-    state = {f"{name}.{part}": value for name, stage in copies.items() for part, value in stage.state_dict().items()}
-    apart.load_state_dict(shared.state_dict() | state)
-    before = apart(crops)
-    assert all(torch.equal(value, shared(crops)[name]) for name, value in before.items())
-    assert [apart.depth([name]) for name in ("landmarks", "descriptor")] == [5 - own, 7]
-    for name, value in apart(crops, ["landmarks"]).items():
-        torch.testing.assert_close(value, before[name])
-    with torch.no_grad():
-        for parameter in apart.stages[4].parameters():
-            parameter.add_(0.1)
-    after = apart(crops)
-    assert all(torch.equal(after[name], before[name]) for name in TINY.local)
-    assert not torch.equal(apart.trunk(crops, 5)[4], shared.trunk(crops, 5)[4])
-
-
 @pytest.fixture(scope="module")
 def crops():
     return torch.randint(0, 256, (3, 3, 150, 150), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

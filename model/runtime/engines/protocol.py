@@ -13,7 +13,7 @@ DETECT = ("detection", "landmarks", "visibility", "pose")
 ATTRIBUTES = ("smile", "gender", "age")
 """What the second pass reads of an aligned chip alone."""
 DESCRIBE = (*ATTRIBUTES, "descriptor")
-"""The outputs of the second pass; the descriptor, of unit length, is that of the chip or of it and its mirror image."""
+"""The outputs of the second pass; the descriptor, of unit length, is that of the chip and of its mirror image."""
 CHIP_POSE = "chip_pose"
 """One more output of the second pass where the checkpoint has shared heads: the pose as the chip shows the face."""
 

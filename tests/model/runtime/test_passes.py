@@ -1,4 +1,4 @@
-"""The second pass: what of it the mirror image takes part in, if any, whatever the network's topology."""
+"""The second pass: what of it the mirror image takes part in, whatever the network's topology."""
 
 from dataclasses import replace
 
@@ -32,22 +32,6 @@ def test_attributes_are_the_chip_s_and_descriptors_also_the_mirror_image_s(confi
         assert not torch.allclose(found[name], mirrored[name], atol=1e-6, rtol=0)
     torch.testing.assert_close(found["descriptor"], mirrored["descriptor"], atol=1e-5, rtol=0)
     torch.testing.assert_close(found["descriptor"].norm(dim=1), torch.ones(3))
-
-
-@pytest.mark.parametrize("config", [TINY, MOBILE], ids=["tiny", "mobile"])
-def test_a_network_that_needs_no_mirror_image_reads_all_of_the_chip(config: NetworkConfig):
-    torch.manual_seed(0)
-    network = AllInOne(replace(config, mirror=False)).eval()
-    chips = torch.randint(0, 256, (3, 3, config.input_size, config.input_size), dtype=torch.uint8)
-    with torch.inference_mode():
-        found = passes.describe(network, chips)
-        expected = network(chips)
-        alone = passes.descriptors(network, chips)
-    for name in ATTRIBUTES:
-        torch.testing.assert_close(found[name], TASKS[name].read(expected[name]), atol=1e-4, rtol=1e-4)
-    unit = torch.nn.functional.normalize(expected["descriptor"])
-    torch.testing.assert_close(found["descriptor"], unit, atol=1e-5, rtol=0)
-    torch.testing.assert_close(alone, unit, atol=1e-5, rtol=0)
 
 
 def test_descriptors_alone_are_those_of_the_second_pass():
