@@ -13,7 +13,7 @@ from pydantic import BaseModel, JsonValue
 
 from service.client.errors import FaceError
 from service.client.photos import FileParts, Photo, Probe, file_parts, read_photo
-from service.schemas.identity import Template
+from service.schemas.probes import Template
 
 Answer = TypeVar("Answer")
 Model = TypeVar("Model", bound=BaseModel)

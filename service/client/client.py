@@ -23,8 +23,8 @@ from service.client.certificates import trusted_certificates
 from service.client.endpoints import AsyncSender, BlockingSender, Endpoint, Listing, PhotosEndpoint
 from service.client.errors import FaceError
 from service.client.photos import Photo, Photos, Probe
-from service.schemas.identity import Template
 from service.schemas.jobs import JobResponse
+from service.schemas.probes import Template
 from service.schemas.videos import VideoResponse
 
 __all__ = ["AsyncClient", "Client", "FaceError", "Photo", "Photos", "Probe", "Template"]

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias, runtime_checkable
 
-from service.schemas.identity import Template
+from service.schemas.probes import Template
 
 
 @runtime_checkable

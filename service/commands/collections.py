@@ -11,8 +11,8 @@ from typing import get_args
 from service.commands import add_action, add_actions
 from service.commands.remote import add_server_options, open_client, show
 from service.config import Settings
+from service.schemas.collections import CollectionResponse
 from service.schemas.conflicts import CollectionConflicts
-from service.schemas.identity import CollectionResponse
 from service.schemas.names import Mode
 
 

@@ -9,7 +9,7 @@ from service.commands import complain, show_examples
 from service.commands.photos import PhotoArgument, photo_argument, read_photos
 from service.commands.remote import add_face_option, add_server_options, open_client, show
 from service.config import Settings
-from service.schemas.identity import EnrolResponse, NotEnrolled, OnConflict
+from service.schemas.enrolment import EnrolResponse, NotEnrolled, OnConflict
 
 
 def add(parser: argparse.ArgumentParser) -> None:

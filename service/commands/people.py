@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from service.commands import add_action, add_actions
 from service.commands.remote import add_server_options, open_client, show
 from service.config import Settings
-from service.schemas.identity import SubjectResponse
+from service.schemas.subjects import SubjectResponse
 
 
 def add(parser: argparse.ArgumentParser) -> None:

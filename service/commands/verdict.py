@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from service.schemas.identity import ComparisonResponse, VerifyResponse
+from service.schemas.comparisons import ComparisonResponse, VerifyResponse
 
 MATCHED = 0
 NOT_MATCHED = 1

@@ -19,7 +19,7 @@ from service.gallery.searchers import SearcherMissing
 from service.http.matches import search_gallery
 from service.http.probes import Probe
 from service.schemas.conflicts import CollectionConflicts, SubjectOutlier, SubjectsConflict
-from service.schemas.identity import Conflict, OnConflict
+from service.schemas.enrolment import Conflict, OnConflict
 
 
 async def check_conflicts(

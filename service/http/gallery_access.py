@@ -19,16 +19,10 @@ from service.gallery.scoring import Scoring, Verdict
 from service.http.options import PROBLEM_RESPONSES, Responses
 from service.http.probes import Probe, model_scoring
 from service.keys import Key
+from service.schemas.collections import CollectionResponse, PolicyOptions, ReceiptResponse
+from service.schemas.comparisons import ComparisonResponse
 from service.schemas.faces import Problem
-from service.schemas.identity import (
-    CollectionResponse,
-    ComparisonResponse,
-    MediumResponse,
-    Outlier,
-    PolicyOptions,
-    ReceiptResponse,
-    SubjectResponse,
-)
+from service.schemas.subjects import MediumResponse, Outlier, SubjectResponse
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

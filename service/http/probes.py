@@ -24,7 +24,7 @@ from service.http.videos import POOLED, is_video, track_video
 from service.jobs.tracks import FaceTrack
 from service.queue import Producer
 from service.schemas.faces import Box
-from service.schemas.identity import Choice, FaceUsed, Quality, Template
+from service.schemas.probes import Choice, FaceUsed, Quality, Template
 from service.wire import Analysis, AnalysisResult, FaceResult, Options
 from service.wire import Quality as MeasuredQuality
 

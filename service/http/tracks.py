@@ -6,7 +6,7 @@ import msgspec
 
 from service.http.probes import probe_of_track
 from service.jobs.tracks import FaceTrack, TrackedFace, TrackedVideo
-from service.schemas.identity import Template
+from service.schemas.probes import Template
 from service.schemas.videos import BestFace, VideoResponse, VideoTrack
 from service.schemas.videos import TrackedFace as TrackedFaceResponse
 

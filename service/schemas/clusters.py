@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.schemas.faces import Box, Digest, Problem
-from service.schemas.identity import Similarity
+from service.schemas.fields import Similarity
 
 
 class ClusterOptions(BaseModel):

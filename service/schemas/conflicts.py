@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from service.schemas.faces import Digest
-from service.schemas.identity import Cursor, Outlier, Similarity, SubjectName
+from service.schemas.fields import Cursor, Similarity, SubjectName
+from service.schemas.subjects import Outlier
 
 
 class SubjectsConflict(BaseModel):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from service.schemas.clusters import ClustersResponse
 from service.schemas.conflicts import CollectionConflicts
 from service.schemas.faces import Analysis, AnalyzeOptions, Problem
-from service.schemas.identity import Epoch
+from service.schemas.fields import Epoch
 from service.schemas.videos import VideoResponse
 
 

@@ -7,16 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from service.schemas.faces import Box, DetectionScore, Digest
-from service.schemas.identity import (
-    Choice,
-    FaceUsed,
-    Quality,
-    ScoreName,
-    Similarity,
-    SubjectName,
-    Thresholds,
-    told_as,
-)
+from service.schemas.fields import ScoreName, Similarity, SubjectName, Thresholds
+from service.schemas.probes import Choice, FaceUsed, Quality, told_as
 
 Fpir = Annotated[float, Field(description="share of searches for strangers that may match somebody, as applied")]
 GallerySize = Annotated[int, Field(description="how many subjects were searched")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.schemas.faces import Box, DetectionScore, Digest, FaceQuality, Seconds
-from service.schemas.identity import Template
+from service.schemas.probes import Template
 
 
 class VideoOptions(BaseModel):

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from service.client.call import Call, as_bytes, as_model, as_nothing, collection_path, segment
 from service.schemas.admin import KeyRotated, Keys, Merged, NewKey, Renewed
-from service.schemas.identity import CollectionResponse
+from service.schemas.collections import CollectionResponse
 from service.schemas.names import Role
 
 

@@ -15,10 +15,11 @@ from service.client.call import Call, Option, as_model, as_nothing, collection_p
 from service.client.errors import FaceError
 from service.client.photos import Photo, Photos, as_list, file_parts, read_photo
 from service.schemas.clusters import ClustersResponse, ClusterTemplate
+from service.schemas.comparisons import ComparisonResponse
 from service.schemas.faces import AnalysesResponse, AnalysisResponse, Model
-from service.schemas.identity import ComparisonResponse, Template, TemplateResponse
 from service.schemas.jobs import JobResponse, JobStatus
 from service.schemas.names import Mode
+from service.schemas.probes import Template, TemplateResponse
 from service.schemas.videos import VideoResponse
 
 FaceChoice: TypeAlias = Literal["largest", "only"] | int

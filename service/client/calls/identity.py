@@ -9,21 +9,15 @@ from pydantic import JsonValue
 from service.client.call import Call, as_bytes, as_model, collection_path, probe_body, segment
 from service.client.calls.faces import FaceChoice
 from service.client.photos import Photo, Photos, Probe, file_parts
+from service.schemas.collections import CollectionResponse, Collections, ReceiptResponse
+from service.schemas.comparisons import VerifyResponse
 from service.schemas.conflicts import CollectionConflicts
-from service.schemas.identity import (
-    CollectionResponse,
-    Collections,
-    EnrolResponse,
-    OnConflict,
-    ReceiptResponse,
-    SubjectResponse,
-    Subjects,
-    Template,
-    VerifyResponse,
-)
+from service.schemas.enrolment import EnrolResponse, OnConflict
 from service.schemas.jobs import JobStatus
 from service.schemas.names import Mode
+from service.schemas.probes import Template
 from service.schemas.search import GroupSearchResponse, SearchResponse
+from service.schemas.subjects import SubjectResponse, Subjects
 
 
 class Unchanged(Enum):

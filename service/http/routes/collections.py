@@ -25,17 +25,9 @@ from service.http.gallery_access import (
 )
 from service.keys import Key
 from service.schemas.admin import KeyRotated
-from service.schemas.identity import (
-    CollectionResponse,
-    Collections,
-    NewName,
-    PolicyOptions,
-    ReceiptResponse,
-    SubjectOptions,
-    SubjectResponse,
-    Subjects,
-    Template,
-)
+from service.schemas.collections import CollectionResponse, Collections, PolicyOptions, ReceiptResponse
+from service.schemas.probes import Template
+from service.schemas.subjects import NewName, SubjectOptions, SubjectResponse, Subjects
 
 router = APIRouter(prefix="/v1/collections", tags=["identity"], responses=GALLERY_RESPONSES)
 Limit = Annotated[int, Query(ge=1, le=1000, description="how many entries this part may have")]

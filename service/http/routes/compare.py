@@ -21,7 +21,8 @@ from service.http.probes import (
 )
 from service.http.routes.search import strict_rate
 from service.http.uploads import Upload, read_upload, request_body
-from service.schemas.identity import ComparisonResponse, Template, TemplateResponse, TemplatesOptions, VerifyOptions
+from service.schemas.comparisons import ComparisonResponse, VerifyOptions
+from service.schemas.probes import Template, TemplateResponse, TemplatesOptions
 
 router = APIRouter(tags=["identity"], responses=GALLERY_RESPONSES)
 TWO = {"templates": {"type": "array", "minItems": 2, "maxItems": 2, "items": TEMPLATE_REFERENCE}}

@@ -20,8 +20,9 @@ from service.http.gallery_access import GALLERY_RESPONSES, in_gallery_thread, re
 from service.http.options import merge_options
 from service.http.probes import Probe, low_quality, probe_photos
 from service.http.uploads import read_upload, request_body
+from service.schemas.enrolment import Enrolled, EnrolOptions, EnrolResponse, NotEnrolled
 from service.schemas.faces import Problem
-from service.schemas.identity import Enrolled, EnrolOptions, EnrolResponse, NotEnrolled, SubjectResponse
+from service.schemas.subjects import SubjectResponse
 
 router = APIRouter(prefix="/v1/collections", tags=["identity"], responses=GALLERY_RESPONSES)
 

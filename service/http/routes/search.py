@@ -27,12 +27,8 @@ from service.http.matches import COARSE, coarse_match, limit_probes, match_respo
 from service.http.options import merge_options
 from service.http.probes import Probe, probe_every_photo, probe_vector, template_in, template_vector
 from service.http.uploads import Upload, read_upload, request_body
-from service.schemas.identity import (
-    Choice,
-    Template,
-    VerifyOptions,
-    VerifyResponse,
-)
+from service.schemas.comparisons import VerifyOptions, VerifyResponse
+from service.schemas.probes import Choice, Template
 from service.schemas.search import GroupSearchResponse, SearchOptions, SearchResponse
 
 router = APIRouter(prefix="/v1/collections", tags=["identity"], responses=GALLERY_RESPONSES)

@@ -24,7 +24,7 @@ from service.http.probes import Probe, model_scoring, probe_photos
 from service.http.transfers import Transfers
 from service.keys import Key
 from service.schemas.admin import ExportOptions, Merged, MergeOptions, Renewed
-from service.schemas.identity import CollectionResponse
+from service.schemas.collections import CollectionResponse
 
 router = APIRouter(prefix="/v1/collections", tags=["identity"], responses=GALLERY_RESPONSES)
 CHUNK = 1 << 18

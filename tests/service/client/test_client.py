@@ -9,7 +9,7 @@ import pytest
 
 from service.client.client import AsyncClient, Client, FaceError
 from service.config import Settings
-from service.schemas.identity import NotEnrolled
+from service.schemas.enrolment import NotEnrolled
 from tests.service.gallery.served import MODEL, people_served, photo
 from tests.service.listening import QuietHandler, listening
 from tests.service.serving import Served

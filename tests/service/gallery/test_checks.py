@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from service.gallery import MAX_DEPTH, MAX_METADATA, NewMedium, errors
 from service.gallery.checks import check_metadata, checked_subject, clean_medium, clean_name, unit_vector
 from service.gallery.gallery import Gallery
-from service.schemas.identity import SubjectResponse
+from service.schemas.subjects import SubjectResponse
 from tests.service.gallery.people import MODEL, Faces
 
 JSON = st.recursive(

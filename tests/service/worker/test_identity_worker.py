@@ -17,7 +17,7 @@ from model.runtime.pipeline import Analyzer, AnalyzerConfig
 from service.config import Settings
 from service.headers import read_header
 from service.images import decode
-from service.schemas.identity import Template
+from service.schemas.probes import Template
 from service.worker.loop import Worker, running
 from service.worker.results import load_analyzer
 from tests.conftest import write_tiny_checkpoint
