@@ -25,9 +25,6 @@ SHARES = {"age": 0.6, "gender": 0.4, "smile": 0.5}
 
 The second reading of the pose is mixed in by the pipeline, which knows how chips lie.
 """
-MIRRORED = frozenset({"gender", "smile"})
-"""Tasks whose second reading is also that of the mirror image, which costs next to nothing, as the descriptor needs its
-maps. On validation chips the log-loss of gender falls by 2 %; the age gets no better (docs/log.md)."""
 TASKS_READ = (*SHARES, "pose")
 POSE_UNIT = 10.0
 """Degrees for which an output of 1 of the pose's head stands."""
@@ -131,12 +128,6 @@ def features(stage6: Tensor, descriptor: Tensor) -> Tensor:
     """Return the features [K, width] of stage 6's map [K, C, H, W] and the descriptor [K, 512] of any length."""
     pooled = F.adaptive_avg_pool2d(stage6.float(), CELLS).flatten(1)
     return torch.cat([F.normalize(descriptor.float()) * descriptor.shape[1] ** 0.5, pooled], dim=1)
-
-
-def with_mirror_images(readings: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the second readings [K, n] of chips, by readings [2K, n] of them and then of their mirror images."""
-    halves = {name: reading.chunk(2) for name, reading in readings.items()}
-    return {name: mixed(chip, mirror, 0.5) if name in MIRRORED else chip for name, (chip, mirror) in halves.items()}
 
 
 def read_twice(own: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -103,7 +103,7 @@ def _first_stage(analyzer: Analyzer, photo: Image, boxes: Array) -> tuple[Array,
 def _second_stage(analyzer: Analyzer, photo: Image, points: Array) -> dict[str, Array]:
     """Return smile, gender, age [K] and descriptor [K, 512] of the aligned faces."""
     chips = _crops(analyzer, photo, warps.alignment_matrices(points, _size(analyzer), analyzer.frame))
-    return analyzer.engine.describe(chips)
+    return analyzer.second_pass(chips)
 
 
 def _unit(vectors: Array) -> Array:

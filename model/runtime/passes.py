@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from model import shared_heads, tasks
 from model.network import AllInOne
-from model.runtime.engines.protocol import ATTRIBUTES, CHIP_POSE, DETECT
+from model.runtime.engines.protocol import CHIP_POSE, DESCRIBE, DETECT, SECOND
 
 Pass = Callable[[AllInOne, Tensor], dict[str, Tensor]]
 """From the network and crops uint8 [K, 3, S, S] to outputs [K, …] by name, as model.tasks reads them."""
@@ -22,35 +20,32 @@ def detect(network: AllInOne, crops: Tensor) -> dict[str, Tensor]:
 
 
 def describe(network: AllInOne, chips: Tensor) -> dict[str, Tensor]:
-    """Return the DESCRIBE outputs of aligned chips; with shared heads the chips' pose is read too.
+    """Return the DESCRIBE outputs of aligned chips, descriptors of any length.
 
-    A descriptor is the mean of a chip's and of its mirror image's, each of unit length, at unit length. Age, gender and
-    smile are read of the chip alone, to which the mirror image brings nothing that validation could tell from chance
-    (docs/log.md, 'attributes without the mirror'), but for the second readings that gain by it.
+    With shared heads CHIP_POSE and what SECOND names come with them: the part of an answer that is the second reading.
     """
-    maps = _maps_of_both(network, chips)
-    of_chips = [both.chunk(2)[0] for both in maps]
-    second = shared_heads.with_mirror_images(network.second_readings(maps, shared_heads.TASKS_READ))
-    attributes = read(network.branches(of_chips, ATTRIBUTES, second))
+    maps = network.trunk(chips, len(network.stages))
+    second = network.second_readings(maps, shared_heads.TASKS_READ)
     poses = {CHIP_POSE: second["pose"].float()} if second else {}
-    return {**attributes, "descriptor": _mean_descriptors(network, maps), **poses}
+    outputs = network.branches(maps, DESCRIBE, second)
+    return {**read({name: outputs[name] for name in DESCRIBE}), **poses, **_second_parts(second)}
 
 
-def descriptors(network: AllInOne, chips: Tensor) -> Tensor:
-    """Return the descriptors [K, 512] of aligned chips alone: those that describe() returns."""
-    return _mean_descriptors(network, _maps_of_both(network, chips))
+def mirror(network: AllInOne, chips: Tensor) -> dict[str, Tensor]:
+    """Return what counts of the mirror images of aligned chips: descriptors of any length, and what SECOND names.
+
+    All else is read of the chip alone, to which the mirror image brings nothing that validation could tell from chance
+    (docs/log.md, 'attributes without the mirror').
+    """
+    maps = network.trunk(chips.flip(3), len(network.stages))
+    second = network.second_readings(maps, tuple(SECOND))
+    return {"descriptor": network.branches(maps, ("descriptor",))["descriptor"].float(), **_second_parts(second)}
 
 
-def _maps_of_both(network: AllInOne, chips: Tensor) -> list[Tensor]:
-    """Return the maps of all stages for chips [K, 3, S, S], followed by those for their mirror images."""
-    return network.trunk(torch.cat([chips, chips.flip(3)]), len(network.stages))
-
-
-def _mean_descriptors(network: AllInOne, maps: Sequence[Tensor]) -> Tensor:
-    """Return the mean descriptors [K, 512], of unit length, of what _maps_of_both() returned."""
-    of_both = F.normalize(network.branches(maps, ("descriptor",))["descriptor"].float())
-    of_chips, of_mirror_images = of_both.chunk(2)
-    return F.normalize(of_chips + of_mirror_images)
+def _second_parts(second: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return chances [K] by the names of SECOND, each by the share of the answer that is the second reading's."""
+    chances = read({task: second[task] for task in SECOND if task in second})
+    return {SECOND[task]: shared_heads.SHARES[task] * chance for task, chance in chances.items()}
 
 
 def read(outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -35,6 +35,7 @@ from model.runtime.proposals import (
     SelectiveSearchProposer,
 )
 from model.runtime.pyramid import searched_min_size
+from model.runtime.second_pass import MIRROR_LENGTHS, SecondPass
 from model.structures import Faces, Proposals
 from model.warps import Image
 
@@ -77,6 +78,7 @@ class Analyzer:
         if config.proposals == "dense":
             self._proposer = DenseProposer(self.engine.propose)
         self.first_pass = FirstPass(self.engine, self._size, refines=config.refine)
+        self.second_pass = SecondPass(self.engine, file.config.get(MIRROR_LENGTHS))
         self.engine.warm_up()
         self.info: dict[str, Any] = {
             "preset": file.config.get("preset"),
@@ -146,7 +148,7 @@ class Analyzer:
             matrices = warps.alignment_matrices(faces.landmarks, self._size, self.frame)
             chips = warps.crop(images, faces.image_index, matrices, self._size)
         with _clock(timings, "attributes"):
-            outputs = self.engine.describe(chips)
+            outputs = self.second_pass(chips)
         pose = faces.pose
         if CHIP_POSE in outputs:
             pose = mean_pose(pose, outputs[CHIP_POSE], matrices)

@@ -15,7 +15,7 @@ from model import checkpoint, geometry
 from model.datasets import Sample, cache_dir
 from model.datasets.readers import celeba
 from model.datasets.store import read_photo
-from model.runtime import passes
+from model.runtime.second_pass import MIRROR_LENGTHS, lengths, mean_descriptors, mirror_weights
 
 BATCH = 32
 
@@ -55,7 +55,12 @@ def describe(loaded: checkpoint.Checkpoint, samples: Sequence[Sample], device: s
             points = torch.from_numpy(np.stack([s.landmarks for s in group if s.landmarks is not None])).float()
             matrices = geometry.alignment_matrices(points, size, network.config.frame)
             chips = geometry.crop([read_photo(s.path) for s in group], torch.arange(len(group)), matrices, size)
-            rows.append(passes.descriptors(network, chips.to(device)).cpu().numpy())
+            of_chips, of_mirror_images = (
+                network(views.to(device), ("descriptor",))["descriptor"].float().cpu().numpy()
+                for views in (chips, chips.flip(3))
+            )
+            weights = mirror_weights(lengths(of_chips), loaded.config.get(MIRROR_LENGTHS))
+            rows.append(mean_descriptors(of_chips, of_mirror_images, weights))
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npy")
         np.save(partial, np.concatenate(rows))
@@ -74,6 +79,7 @@ def celeba_people(loaded: checkpoint.Checkpoint, device: str = "cpu", limit: int
 def _key(loaded: checkpoint.Checkpoint, samples: Sequence[Sample]) -> str:
     """Return a key that changes with the list of photos and with what makes the descriptor, not with other parts."""
     key = hashlib.sha256("\n".join(f"{s.source}/{s.name}" for s in samples).encode())
+    key.update(str(loaded.config.get(MIRROR_LENGTHS)).encode())
     for name in sorted(n for n in loaded.tensors if n.startswith(("network.stages.", "network.identity."))):
         key.update(name.encode())
         key.update(loaded.tensors[name].contiguous().numpy().tobytes())

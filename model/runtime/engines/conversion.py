@@ -18,10 +18,10 @@ from pathlib import Path
 
 from model.checkpoint_file import CheckpointFile
 
-MODELS = ("detect", "describe")
+MODELS = ("detect", "describe", "mirror")
 OPTIONAL = {"proposals": "propose", "screening": "screen"}
 """Models of the parts that not every checkpoint has."""
-LAYOUT = 4
+LAYOUT = 5
 """Of the models' inputs, outputs and what lies between: a change makes older folders of no use."""
 
 log = logging.getLogger(__name__)

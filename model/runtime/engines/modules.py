@@ -11,14 +11,14 @@ from model import checkpoint
 from model.network import AllInOne
 from model.proposal_network import ProposalNetwork
 from model.runtime import passes
-from model.runtime.engines.protocol import CHIP_POSE, DESCRIBE, DETECT
+from model.runtime.engines.protocol import CHIP_POSE, DESCRIBE, DETECT, SECOND
 from model.runtime.engines.pytorch import load_proposer, load_screening
 from model.runtime.screening import SIZE
 from model.screening_network import ScreeningNetwork, read_screening
 
 
 class CropReader(nn.Module):
-    """One of the two passes in one graph."""
+    """One pass, or the mirror images' part of the second, in one graph."""
 
     def __init__(self, network: AllInOne, which: passes.Pass, names: tuple[str, ...]) -> None:
         super().__init__()
@@ -68,8 +68,13 @@ def inference_modules(loaded: checkpoint.Checkpoint) -> Iterator[tuple[str, Read
     """Yield the name, module and an example input of each model of a checkpoint."""
     network = checkpoint.build_network(loaded)
     size = network.config.input_size
-    described = (*DESCRIBE, CHIP_POSE) if network.shared_heads is not None else DESCRIBE
-    for name, which, outputs in (("detect", passes.detect, DETECT), ("describe", passes.describe, described)):
+    second = tuple(SECOND.values()) if network.shared_heads is not None else ()
+    described = (*DESCRIBE, CHIP_POSE, *second) if second else DESCRIBE
+    for name, which, outputs in (
+        ("detect", passes.detect, DETECT),
+        ("describe", passes.describe, described),
+        ("mirror", passes.mirror, ("descriptor", *second)),
+    ):
         yield name, CropReader(network, which, outputs).eval(), torch.zeros(2, size, size, 3, dtype=torch.uint8)
     if loaded.holds("proposals"):
         yield "propose", LevelReader(load_proposer(loaded)).eval(), torch.zeros(2, 64, 96, 3, dtype=torch.uint8)

@@ -26,8 +26,6 @@ from model.warps import Image
 BATCHES = (4, 2, 1)
 """Sizes of the batches that crops are cut into: prepared by warm_up(), so that no number of faces meets a first time.
 Four crops cost no more each than sixteen."""
-CHIP_BATCHES = (2, 1)
-"""The same for the second pass, which makes two crops of a chip: 8 chips took 76 ms so and 84 in batches of four."""
 SCREEN_BATCHES = (16, 8, 4, 2, 1)
 """The same for the screening network's smaller crops."""
 BFLOAT16 = "BF16"
@@ -64,7 +62,8 @@ class OpenVinoEngine:
         with ThreadPoolExecutor(self._streams) as threads_that_compile:
             start = threads_that_compile.submit
             waiting = {
-                "describe": start(crop_model, networks["describe"], CHIP_BATCHES, size),
+                "describe": start(crop_model, networks["describe"], BATCHES, size),
+                "mirror": start(crop_model, networks["mirror"], BATCHES, size),
                 "detect": start(crop_model, networks["detect"], BATCHES, size),
             }
             if "screen" in networks:
@@ -105,6 +104,10 @@ class OpenVinoEngine:
     def describe(self, chips: Image) -> Outputs:
         """Return the outputs of the second pass for chips uint8 [K, S, S, 3]."""
         return self._models["describe"](chips)
+
+    def mirror(self, chips: Image) -> Outputs:
+        """Return what counts of the mirror images of chips uint8 [K, S, S, 3]."""
+        return self._models["mirror"](chips)
 
     def propose(self, batches: Sequence[Image]) -> list[Array]:
         """Return the proposer's maps [B, 4, H/8, W/8] of batches of levels."""

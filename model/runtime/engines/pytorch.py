@@ -71,6 +71,10 @@ class TorchEngine:
         """Return the outputs of the second pass for chips uint8 [K, S, S, 3]."""
         return self._run(passes.describe, chips)
 
+    def mirror(self, chips: Image) -> Outputs:
+        """Return what counts of the mirror images of chips uint8 [K, S, S, 3]."""
+        return self._run(passes.mirror, chips)
+
     def _run(self, which: passes.Pass, crops: Image) -> Outputs:
         outputs = self.inference(which, torch.from_numpy(crops).permute(0, 3, 1, 2))
         return {name: value.numpy() for name, value in outputs.items()}
@@ -85,7 +89,7 @@ class TorchEngine:
     def warm_up(self) -> None:
         """Run every size of batch that CUDA meets once; on the CPU one crop."""
         with _single_threaded():
-            for which in (passes.detect, passes.describe):
+            for which in (passes.detect, passes.describe, passes.mirror):
                 self.inference.warm_up(which)
 
     def release_memory(self) -> None:

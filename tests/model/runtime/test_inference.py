@@ -36,7 +36,7 @@ def everything(network: AllInOne, some: torch.Tensor) -> dict[str, torch.Tensor]
     return passes.read(network(some, EVERYTHING))
 
 
-PASSES = (passes.detect, passes.describe, everything)
+PASSES = (passes.detect, passes.describe, passes.mirror, everything)
 
 
 @pytest.mark.parametrize("count", [1, 3, CHUNK, CHUNK + 1])
