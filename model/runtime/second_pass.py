@@ -3,7 +3,8 @@
 The paper means the descriptors of a chip and of its mirror image (section III-D), which costs a second look at each
 face. It brings most for faces that are hard to tell apart, and those have short descriptors before they are brought to
 unit length: the trunk says so itself. A mirror image therefore counts the less the longer the chip's own descriptor is,
-and from some length on it is not looked at (docs/log.md, 'mirror images where they help').
+and from some length on it is not looked at (docs/log.md, 'mirror images where they help'). It is also looked at where
+gender or smile is undecided.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from model.warps import Image
 
 MIRROR_LENGTHS = "mirror_lengths"
 """Key of two lengths in a checkpoint's configuration, which model.tools.measure_lengths finds: see mirror_weights()."""
+UNDECIDED = (0.2, 0.25)
+"""Distances from 0.5 of the chance of a gender or a smile up to which the mirror image's reading counts in full, and
+from which it does not count: from there it could hardly turn the answer, having a fifth to a quarter of the weight."""
 SHORTEST = 1e-12
 """Length below which a descriptor has no direction."""
 
@@ -37,15 +41,16 @@ class SecondPass:
         outputs = self._engine.describe(chips)
         second = {task: outputs.pop(name) for task, name in SECOND.items() if name in outputs}
         weights = mirror_weights(lengths(outputs["descriptor"]), self._mirror_lengths)
+        of_readings = {task: np.maximum(weights, undecided(outputs[task])) for task in second}
         outputs["descriptor"] = unit(outputs["descriptor"])
-        looked_at = np.flatnonzero(weights)
+        looked_at = np.flatnonzero(np.max([weights, *of_readings.values()], axis=0))
         if len(looked_at):
-            weights = weights[looked_at]
             mirrored = self._engine.mirror(chips[looked_at])
-            of_both = mean_descriptors(outputs["descriptor"][looked_at], mirrored["descriptor"], weights)
-            outputs["descriptor"][looked_at] = of_both
-            for task, of_chips in second.items():
-                outputs[task][looked_at] += weights / 2 * (mirrored[SECOND[task]] - of_chips[looked_at])
+            of_chips = outputs["descriptor"][looked_at]
+            outputs["descriptor"][looked_at] = mean_descriptors(of_chips, mirrored["descriptor"], weights[looked_at])
+            for task, readings in second.items():
+                change = mirrored[SECOND[task]] - readings[looked_at]
+                outputs[task][looked_at] += of_readings[task][looked_at] / 2 * change
         return outputs
 
 
@@ -57,7 +62,12 @@ def mirror_weights(descriptor_lengths: Array, mirror_lengths: Sequence[float] | 
     """
     if mirror_lengths is None:
         return np.ones(len(descriptor_lengths), np.float32)
-    return np.interp(descriptor_lengths, mirror_lengths, (1.0, 0.0)).astype(np.float32)
+    return np.asarray(np.interp(descriptor_lengths, mirror_lengths, (1.0, 0.0)), np.float32)
+
+
+def undecided(chances: Array) -> Array:
+    """Return how much mirror images count for an answer, 0–1 [K], by its chances 0–1 [K]: the more, the nearer 0.5."""
+    return np.asarray(np.interp(np.abs(chances - 0.5), UNDECIDED, (1.0, 0.0)), np.float32)
 
 
 def mean_descriptors(of_chips: Array, of_mirror_images: Array, weights: Array) -> Array:

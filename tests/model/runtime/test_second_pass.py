@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.runtime.engines.protocol import CHIP_POSE, Outputs
-from model.runtime.second_pass import SecondPass, mean_descriptors, mirror_weights, unit
+from model.runtime.second_pass import SecondPass, mean_descriptors, mirror_weights, undecided, unit
 from model.warps import Image
 
 LENGTHS = (2.0, 4.0)
@@ -14,13 +14,14 @@ SIDE = 4
 class Drawn:
     """An engine whose descriptor is twice the first pixel's first two colours along two axes; mirrored, the last's."""
 
-    def __init__(self, *, second: bool) -> None:
+    def __init__(self, *, second: bool, chance: float = 0.9) -> None:
         self.second = second
+        self.chance = chance
         self.mirrored: list[int] = []
 
     def describe(self, chips: Image) -> Outputs:
         count = len(chips)
-        outputs = {name: np.full(count, 0.5, np.float32) for name in ("smile", "gender", "age")}
+        outputs = {name: np.full(count, self.chance, np.float32) for name in ("smile", "gender", "age")}
         outputs["descriptor"] = _descriptors(chips)
         if self.second:
             outputs |= {name: np.full(count, 0.1, np.float32) for name in ("second_smile", "second_gender")}
@@ -65,9 +66,20 @@ def test_mirror_images_of_long_descriptors_are_not_looked_at():
     np.testing.assert_allclose(found[1:3], unit(np.array([[1, 1], [1, 0.5]], np.float32)), atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
     for name in ("smile", "gender"):  # half of the second reading is the mirror image's, by its weight
-        np.testing.assert_allclose(outputs[name], [0.5, 0.6, 0.55, 0.5], atol=1e-6)
-    np.testing.assert_allclose(outputs["age"], 0.5)
+        np.testing.assert_allclose(outputs[name], [0.9, 1.0, 0.95, 0.9], atol=1e-6)
+    np.testing.assert_allclose(outputs["age"], 0.9)
     assert set(outputs) == {"smile", "gender", "age", "descriptor", CHIP_POSE}
+
+
+@pytest.mark.parametrize(("chance", "weight"), [(0.5, 1), (0.31, 1), (0.275, 0.5), (0.2, 0), (0.725, 0.5), (0.99, 0)])
+def test_mirror_images_also_count_for_what_is_undecided(chance: float, weight: float):
+    engine = Drawn(second=True, chance=chance)
+    outputs = SecondPass(engine, LENGTHS)(chips((9, 0)))  # type: ignore[arg-type]
+    assert engine.mirrored == ([1] if weight else [])
+    for name in ("smile", "gender"):
+        np.testing.assert_allclose(outputs[name], chance + weight * 0.1, atol=1e-6)
+    np.testing.assert_allclose(outputs["descriptor"], [[1, 0]], atol=1e-6)
+    np.testing.assert_allclose(undecided(np.array([chance], np.float32)), weight, atol=1e-5)
 
 
 def test_no_mirror_image_at_all():
