@@ -26,6 +26,8 @@ from model.warps import Image
 BATCHES = (4, 2, 1)
 """Sizes of the batches that crops are cut into: prepared by warm_up(), so that no number of faces meets a first time.
 Four crops cost no more each than sixteen."""
+MIRROR_BATCHES = (2, 1)
+"""The same for mirror images, of which there are few."""
 SCREEN_BATCHES = (16, 8, 4, 2, 1)
 """The same for the screening network's smaller crops."""
 BFLOAT16 = "BF16"
@@ -37,7 +39,8 @@ SIDE_BY_SIDE = 2
 class OpenVinoEngine:
     """The models of a folder that conversion.converted() made. Raises RuntimeError for what cannot be read.
 
-    Each network of crops is compiled once for a single crop on all threads, and once for several batches side by side.
+    Each network of crops is compiled once for a single crop on all threads, and once for several batches side by side;
+    that of mirror images only for the first.
     """
 
     name: EngineName = "openvino"
@@ -57,13 +60,18 @@ class OpenVinoEngine:
             requests = self._requests(compiled(number_format, network, self._streams))
             return CropModel(names, batch_sizes, side, requests, single)
 
+        def mirror_model(network: openvino.Model) -> CropModel:
+            # Few photos show several faces that need it: one compiled model saves the memory of a second.
+            request = compiled(number_format, network, 1).create_infer_request()
+            return CropModel([output.any_name for output in network.outputs], MIRROR_BATCHES, size, [request], request)
+
         # Each file is read once: models that are compiled from it share its weights.
         networks = {path.stem: core.read_model(path) for path in folder.glob("*.xml")}
         with ThreadPoolExecutor(self._streams) as threads_that_compile:
             start = threads_that_compile.submit
             waiting = {
                 "describe": start(crop_model, networks["describe"], BATCHES, size),
-                "mirror": start(crop_model, networks["mirror"], BATCHES, size),
+                "mirror": start(mirror_model, networks["mirror"]),
                 "detect": start(crop_model, networks["detect"], BATCHES, size),
             }
             if "screen" in networks:
