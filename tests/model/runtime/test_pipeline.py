@@ -183,7 +183,8 @@ def test_the_second_pass_sees_chips_and_for_descriptors_their_mirror_images(anal
 def test_limits(analyzer, photo):
     [all_of_them] = analyzer.analyze([photo], Limits(min_score=0.0))
     [large] = analyzer.analyze([photo], Limits(max_faces=2))
-    assert_same(large, analyzer.analyze([photo])[0][:2])
+    # Two chips in a batch, or all of them: other sums of the same numbers, of which the last digit can differ.
+    assert_same(large, analyzer.analyze([photo])[0][:2], atol=1e-6)
     assert len(analyzer.analyze([photo], Limits(min_score=1.01))[0]) == 0
     assert len(analyzer.analyze([photo], Limits(max_faces=0))[0]) == 0
     side = all_of_them.boxes[:, 2] - all_of_them.boxes[:, 0]
