@@ -20,6 +20,7 @@ from model.datasets import Array, Sample
 from model.datasets.store import read_photo
 from model.evaluate import metrics
 from model.runtime.pipeline import Analyzer
+from model.runtime.second_pass import unit
 from model.warps import Image
 
 IOU = 0.5
@@ -87,7 +88,7 @@ def of_boxes(analyzer: Analyzer, photo: Image, proposals: Array, boxes: Array) -
             results.append(None)
             continue
         smile, female, age = (float(second[name][own_proposals].mean()) for name in ("smile", "gender", "age"))
-        descriptor = _unit(second["descriptor"][own_proposals].mean(axis=0))
+        descriptor = unit(second["descriptor"][own_proposals].mean(axis=0))
         place = points[own_proposals].mean(axis=0)
         angles = pose[own_proposals].mean(axis=0)
         results.append(Answer(len(own_proposals), place, angles, smile, female, age, descriptor))
@@ -104,11 +105,6 @@ def _second_stage(analyzer: Analyzer, photo: Image, points: Array) -> dict[str, 
     """Return smile, gender, age [K] and descriptor [K, 512] of the aligned faces."""
     chips = _crops(analyzer, photo, warps.alignment_matrices(points, _size(analyzer), analyzer.frame))
     return analyzer.second_pass(chips)
-
-
-def _unit(vectors: Array) -> Array:
-    units: Array = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-    return units
 
 
 def _size(analyzer: Analyzer) -> int:

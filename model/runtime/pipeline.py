@@ -35,7 +35,7 @@ from model.runtime.proposals import (
     SelectiveSearchProposer,
 )
 from model.runtime.pyramid import searched_min_size
-from model.runtime.second_pass import MIRROR_LENGTHS, SecondPass
+from model.runtime.second_pass import SecondPass, mirror_lengths_of
 from model.structures import Faces, Proposals
 from model.warps import Image
 
@@ -78,7 +78,7 @@ class Analyzer:
         if config.proposals == "dense":
             self._proposer = DenseProposer(self.engine.propose)
         self.first_pass = FirstPass(self.engine, self._size, refines=config.refine)
-        self.second_pass = SecondPass(self.engine, file.config.get(MIRROR_LENGTHS))
+        self.second_pass = SecondPass(self.engine, mirror_lengths_of(file.config))
         self.engine.warm_up()
         self.info: dict[str, Any] = {
             "preset": file.config.get("preset"),

@@ -1,15 +1,16 @@
 """The second pass: what aligned chips show, and where that is doubtful also their mirror images.
 
-The paper means the descriptors of a chip and of its mirror image (section III-D), which costs a second look at each
-face. It brings most for faces that are hard to tell apart, and those have short descriptors before they are brought to
-unit length: the trunk says so itself. A mirror image therefore counts the less the longer the chip's own descriptor is,
-and from some length on it is not looked at (docs/log.md, 'mirror images where they help'). It is also looked at where
-gender or smile is undecided.
+The paper takes the mean of the descriptors of a chip and of its mirror image (section III-D), so that each face passes
+the network twice. The second time helps most with faces that are hard to tell apart. Their descriptors are short before
+they are brought to unit length. So the longer the descriptor of a chip is, the less its mirror image counts, and from
+some length on the mirror image is not looked at (docs/log.md, 'Mirror images where they help'). It is looked at in any
+case where gender or smile is undecided.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,16 +19,17 @@ from model.runtime.engines.protocol import SECOND, Engine, Outputs
 from model.warps import Image
 
 MIRROR_LENGTHS = "mirror_lengths"
-"""Key of two lengths in a checkpoint's configuration, which model.tools.measure_lengths finds: see mirror_weights()."""
+"""Key of two lengths in a checkpoint's configuration: see mirror_weights(). model.tools.measure_lengths finds them."""
 UNDECIDED = (0.2, 0.25)
-"""Distances from 0.5 of the chance of a gender or a smile up to which the mirror image's reading counts in full, and
-from which it does not count: from there it could hardly turn the answer, having a fifth to a quarter of the weight."""
+"""A gender or smile whose chance is at most the first of these from 0.5 is also read of the mirror image, fully; from
+the second on it is not. The mirror image has a fifth of a gender's weight and a quarter of a smile's, so that it cannot
+turn an answer that is further from 0.5."""
 SHORTEST = 1e-12
 """Length below which a descriptor has no direction."""
 
 
 class SecondPass:
-    """The second pass by an engine. `mirror_lengths` are those of its checkpoint: see mirror_weights()."""
+    """The second pass by an engine. `mirror_lengths` are those of its checkpoint: see mirror_lengths_of()."""
 
     def __init__(self, engine: Engine, mirror_lengths: Sequence[float] | None) -> None:
         self._engine = engine
@@ -54,6 +56,19 @@ class SecondPass:
         return outputs
 
 
+def mirror_lengths_of(config: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return the two lengths in a checkpoint's configuration, None for one without. Raises ValueError for others."""
+    if MIRROR_LENGTHS not in config:
+        return None
+    try:
+        shorter, longer = map(float, config[MIRROR_LENGTHS])
+    except (TypeError, ValueError):
+        shorter, longer = np.nan, np.nan
+    if not 0 <= shorter <= longer < np.inf:
+        raise ValueError(f"{MIRROR_LENGTHS} are two lengths, the shorter first, not {config[MIRROR_LENGTHS]!r}")
+    return shorter, longer
+
+
 def mirror_weights(descriptor_lengths: Array, mirror_lengths: Sequence[float] | None) -> Array:
     """Return how much mirror images count beside their chips, 0–1 [K], by the lengths [K] of the chips' descriptors.
 
@@ -76,10 +91,10 @@ def mean_descriptors(of_chips: Array, of_mirror_images: Array, weights: Array) -
 
 
 def lengths(vectors: Array) -> Array:
-    """Return the lengths [K] of vectors [K, D]."""
-    return np.asarray(np.linalg.norm(vectors, axis=1))
+    """Return the lengths [...] of vectors [..., D]."""
+    return np.asarray(np.linalg.norm(vectors, axis=-1))
 
 
 def unit(vectors: Array) -> Array:
-    """Return vectors [K, D] brought to unit length; what has no length stays as it is."""
-    return np.asarray(vectors / np.maximum(lengths(vectors), SHORTEST)[:, None], np.float32)
+    """Return vectors [..., D] brought to unit length; what has no length stays as it is."""
+    return np.asarray(vectors / np.maximum(lengths(vectors), SHORTEST)[..., None], np.float32)

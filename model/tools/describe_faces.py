@@ -15,7 +15,7 @@ from model import checkpoint, geometry
 from model.datasets import Sample, cache_dir
 from model.datasets.readers import celeba
 from model.datasets.store import read_photo
-from model.runtime.second_pass import MIRROR_LENGTHS, lengths, mean_descriptors, mirror_weights
+from model.runtime.second_pass import lengths, mean_descriptors, mirror_lengths_of, mirror_weights
 
 BATCH = 32
 
@@ -59,7 +59,7 @@ def describe(loaded: checkpoint.Checkpoint, samples: Sequence[Sample], device: s
                 network(views.to(device), ("descriptor",))["descriptor"].float().cpu().numpy()
                 for views in (chips, chips.flip(3))
             )
-            weights = mirror_weights(lengths(of_chips), loaded.config.get(MIRROR_LENGTHS))
+            weights = mirror_weights(lengths(of_chips), mirror_lengths_of(loaded.config))
             rows.append(mean_descriptors(of_chips, of_mirror_images, weights))
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial.npy")
@@ -79,7 +79,7 @@ def celeba_people(loaded: checkpoint.Checkpoint, device: str = "cpu", limit: int
 def _key(loaded: checkpoint.Checkpoint, samples: Sequence[Sample]) -> str:
     """Return a key that changes with the list of photos and with what makes the descriptor, not with other parts."""
     key = hashlib.sha256("\n".join(f"{s.source}/{s.name}" for s in samples).encode())
-    key.update(str(loaded.config.get(MIRROR_LENGTHS)).encode())
+    key.update(str(mirror_lengths_of(loaded.config)).encode())
     for name in sorted(n for n in loaded.tensors if n.startswith(("network.stages.", "network.identity."))):
         key.update(name.encode())
         key.update(loaded.tensors[name].contiguous().numpy().tobytes())

@@ -1,8 +1,8 @@
 """Find which faces need a mirror image: python -m model.tools.measure_lengths WEIGHTS --out FILE.
 
-A face whose descriptor is long is told apart as well without its mirror image (model/runtime/second_pass.py). Which
-length is long depends on the network, so it is measured on the chips of CelebA's validation people, whom nothing learnt
-from, cut by their marked landmarks. FILE is joined to the checkpoint by model.checkpoint before it is calibrated.
+A face with a long descriptor does without its mirror image (model/runtime/second_pass.py). Which length is long depends
+on the network. It is measured on faces of CelebA's validation people, whom nothing learnt from, cut by their marked
+landmarks. FILE is joined to the checkpoint by model.checkpoint before the checkpoint is calibrated.
 """
 
 from __future__ import annotations

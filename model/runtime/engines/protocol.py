@@ -20,7 +20,7 @@ SECOND = {"gender": "second_gender", "smile": "second_smile"}
 """Task → one more output where the checkpoint has shared heads: the part of the answer that is their second reading.
 
 These are the tasks whose second reading is also that of the mirror image: on validation chips the log-loss of gender
-falls by 2 %; the age gets no better (docs/log.md)."""
+falls by 2 %; the age gets no better (docs/log.md, 'The mirror image, again')."""
 
 Outputs = dict[str, Array]
 EngineName = Literal["openvino", "torch"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.runtime.engines.protocol import CHIP_POSE, Outputs
-from model.runtime.second_pass import SecondPass, mean_descriptors, mirror_weights, undecided, unit
+from model.runtime.second_pass import SecondPass, mean_descriptors, mirror_lengths_of, mirror_weights, undecided, unit
 from model.warps import Image
 
 LENGTHS = (2.0, 4.0)
@@ -92,6 +92,17 @@ def test_weights_fade_so_that_last_digits_change_nothing():
     weights = mirror_weights(np.array([0, 2, 2.5, 3.999, 4, 4.001, 50], np.float32), LENGTHS)
     np.testing.assert_allclose(weights, [1, 1, 0.75, 0.0005, 0, 0, 0], atol=1e-6)
     assert mirror_weights(np.array([0.1, 99], np.float32), None).tolist() == [1, 1]
+
+
+def test_lengths_of_a_checkpoint():
+    assert mirror_lengths_of({}) is None
+    assert mirror_lengths_of({"mirror_lengths": [2, 4.5]}) == (2.0, 4.5)
+
+
+@pytest.mark.parametrize("unfit", [None, 3, "x3", [1], [1, 2, 3], [2, 1], [-1, 2], [1, "x"], [1, float("nan")], {}])
+def test_lengths_that_are_none(unfit: object):
+    with pytest.raises(ValueError, match="two lengths"):
+        mirror_lengths_of({"mirror_lengths": unfit})
 
 
 @pytest.mark.parametrize("length", [1e-3, 1.0, 1e3])
