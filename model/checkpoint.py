@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save as packed
 from torch import Tensor
 
-from model import shared_heads
+from model import chip_geometry, shared_heads
 from model.checkpoint_file import FORMAT, SHIPPED, CheckpointError, read_checkpoint_file
 from model.network import AllInOne
 from model.presets import NetworkConfig
@@ -94,8 +94,8 @@ def network_config(network: AllInOne) -> dict[str, Any]:
 
 
 def inference_state(network: AllInOne) -> dict[str, Tensor]:
-    """Return the weights of a checkpoint's part 'network': all but fc8 and the shared heads, a part of their own."""
-    left_out = ("identity.fc8.", f"{shared_heads.PART}.")
+    """Return the weights of a checkpoint's part 'network': all but fc8 and the heads on chips, parts of their own."""
+    left_out = ("identity.fc8.", f"{shared_heads.PART}.", f"{chip_geometry.PART}.")
     return {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(left_out)}
 
 
@@ -112,6 +112,9 @@ def build_network(checkpoint: Checkpoint) -> AllInOne:
         network.load_state_dict(weights, assign=True)
         if checkpoint.holds(shared_heads.PART):
             network.shared_heads = shared_heads.SharedHeads.of_weights(checkpoint.part(shared_heads.PART))
+        if checkpoint.holds(chip_geometry.PART):
+            weights = checkpoint.part(chip_geometry.PART)
+            network.chip_geometry = chip_geometry.ChipGeometry.of_weights(weights)
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"weights do not fit their configuration: {error}") from error
     return network.eval()

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model import mobile, shared_heads
+from model.chip_geometry import ChipGeometry
 from model.presets import DESCRIPTOR, NetworkConfig
 from model.tasks import TASKS
 from model.trunk import Residual, alexnet_stages, normalise, residual_stages
@@ -103,6 +104,7 @@ class AllInOne(nn.Module):
         self.deep_heads = nn.ModuleDict({name: self._deep_head(name) for name in config.deep})
         self.identity = IdentityBranch(config) if config.identity else None
         self.shared_heads: shared_heads.SharedHeads | None = None
+        self.chip_geometry: ChipGeometry | None = None
 
     def _local_head(self, name: str) -> nn.Module:
         width = self.config.head_width

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 from model import geometry, tasks
+from model import landmarks as markup
 from model.datasets import Array, Sample
 from model.datasets.augment import COARSE, degrade, jitter_matrix, mirror_matrix
 from model.datasets.loaders import Batch
@@ -60,7 +61,7 @@ class AlignedFaces:
 
     def changed(self, indices: Sequence[int], rng: np.random.Generator) -> Batch:
         """The named samples' chips, mirrored half the time, jittered and degraded: what training sees."""
-        crops = []
+        crops, matrices = [], []
         for i in indices:
             matrix = np.vstack([self.matrices[i], (0, 0, 1)])
             matrix = jitter_matrix(self.size, rng, 4 * self.jitter, 0.04 * self.jitter, 0.02 * self.jitter) @ matrix
@@ -68,15 +69,16 @@ class AlignedFaces:
                 matrix = mirror_matrix(self.size) @ matrix
             crop = geometry.warp(self.photos[self.samples[i]], matrix[:2], self.size)
             crops.append(degrade(crop, rng, self.coarse) if self.jitter else crop)
-        return {"crops": _stack(crops)} | self._targets([self.samples[i] for i in indices])
+            matrices.append(matrix[:2])
+        return {"crops": _stack(crops)} | self._targets([self.samples[i] for i in indices], matrices)
 
     def exact(self, indices: Sequence[int]) -> Batch:
         """Return the chips of the samples at these indices, unchanged, as validation sees them."""
         samples = [self.samples[i] for i in indices]
         crops = [geometry.warp(self.photos[self.samples[i]], self.matrices[i], self.size) for i in indices]
-        return {"crops": _stack(crops)} | self._targets(samples)
+        return {"crops": _stack(crops)} | self._targets(samples, [self.matrices[i] for i in indices])
 
-    def _targets(self, samples: Sequence[Sample]) -> Batch:
+    def _targets(self, samples: Sequence[Sample], matrices: Sequence[Array]) -> Batch:
         targets: Batch = {}
         for label in self.labels:
             if label == "subject":
@@ -86,11 +88,51 @@ class AlignedFaces:
             elif label == "embedding":
                 rows = [np.full(128, np.nan) if s.embedding is None else s.embedding for s in samples]
                 targets[label] = torch.from_numpy(np.stack(rows)).float()
+            elif label in GEOMETRY:
+                rows = [GEOMETRY[label](sample, matrix) for sample, matrix in zip(samples, matrices, strict=True)]
+                targets[label] = torch.from_numpy(np.stack(rows)).float()
             else:
                 targets[label] = torch.tensor([getattr(s, label) for s in samples])
         if "age_sigma" in targets:
             targets["age_sigma"] = targets["age_sigma"].nan_to_num(tasks.AGE_SIGMA)
         return targets
+
+
+def landmarks_of_chip(sample: Sample, matrix: Array) -> Array:
+    """Return a sample's landmarks [21, 2] in pixels of the chip that `matrix` [2, 3] cuts; NaN where not labelled."""
+    if sample.landmarks is None:
+        return np.full((markup.COUNT, 2), np.nan)
+    points: Array = np.asarray(sample.landmarks) @ matrix[:, :2].T + matrix[:, 2]
+    return points[list(markup.MIRROR)] if _mirrors(matrix) else points
+
+
+def visibility_of_chip(sample: Sample, matrix: Array) -> Array:
+    """Return a sample's visibility [21] in the order that the chip of `matrix` [2, 3] shows; NaN where not labelled."""
+    visibility: Array = np.full(markup.COUNT, np.nan) if sample.visibility is None else np.asarray(sample.visibility)
+    return visibility[list(markup.MIRROR)] if _mirrors(matrix) else visibility
+
+
+def pose_of_chip(sample: Sample, matrix: Array) -> Array:
+    """Return roll, pitch, yaw [3] in degrees as the chip of `matrix` [2, 3] shows them; NaN where not labelled."""
+    if sample.pose is None:
+        return np.full(3, np.nan)
+    mirrors = _mirrors(matrix)
+    roll, pitch, yaw = np.asarray(sample.pose) * ((-1, 1, -1) if mirrors else (1, 1, 1))
+    across = -matrix[:, 0] if mirrors else matrix[:, 0]
+    turn = np.rad2deg(np.arctan2(across[1], across[0]))
+    return np.array([(roll + turn + 180) % 360 - 180, pitch, yaw])
+
+
+GEOMETRY: dict[str, Callable[[Sample, Array], Array]] = {
+    "landmarks": landmarks_of_chip,
+    "visibility": visibility_of_chip,
+    "pose": pose_of_chip,
+}
+"""Label → what a chip shows of it, which depends on how the chip was cut."""
+
+
+def _mirrors(matrix: Array) -> bool:
+    return bool(np.linalg.det(matrix[:, :2]) < 0)
 
 
 def age_chances(samples: Sequence[Sample], power: float) -> Array:

@@ -115,12 +115,11 @@ def median_pose(poses: Array, near: Array) -> Array:
     return np.array([(roll + near[0] + 180) % 360 - 180, pitch, yaw], np.float32)
 
 
-def hide_outside(detections: Detections, images: Sequence[Image]) -> Detections:
-    """Landmarks outside their image are not visible, whatever the network says."""
+def hide_outside(visibility: Array, landmarks: Array, image_index: Indices, images: Sequence[Image]) -> Array:
+    """Return the visibility [K, 21] of landmarks [K, 21, 2]: 0 outside their images, whatever the network says."""
     edges = np.array([image.shape[1::-1] for image in images], np.float32).reshape(-1, 2)
-    points = detections.landmarks
-    inside = ((points >= 0) & (points <= edges[detections.image_index][:, None])).all(axis=2)
-    return replace(detections, visibility=np.where(inside, detections.visibility, np.float32(0)))
+    inside = ((landmarks >= 0) & (landmarks <= edges[image_index][:, None])).all(axis=2)
+    return np.where(inside, visibility, np.float32(0))
 
 
 def inside_better(boxes: Array) -> NDArray[np.bool_]:

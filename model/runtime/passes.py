@@ -8,7 +8,7 @@ from torch import Tensor
 
 from model import shared_heads, tasks
 from model.network import AllInOne
-from model.runtime.engines.protocol import CHIP_POSE, DESCRIBE, DETECT, SECOND
+from model.runtime.engines.protocol import CHIP_LANDMARKS, CHIP_POSE, DESCRIBE, DETECT, SECOND
 
 Pass = Callable[[AllInOne, Tensor], dict[str, Tensor]]
 """From the network and crops uint8 [K, 3, S, S] to outputs [K, …] by name, as model.tasks reads them."""
@@ -23,12 +23,16 @@ def describe(network: AllInOne, chips: Tensor) -> dict[str, Tensor]:
     """Return the DESCRIBE outputs of aligned chips, descriptors of any length.
 
     With shared heads CHIP_POSE and what SECOND names come with them: the part of an answer that is the second reading.
+    With heads for the chip's geometry CHIP_LANDMARKS comes, too.
     """
     maps = network.trunk(chips, len(network.stages))
     second = network.second_readings(maps, shared_heads.TASKS_READ)
     poses = {CHIP_POSE: second["pose"].float()} if second else {}
+    points = {}
+    if network.chip_geometry is not None:
+        points = {CHIP_LANDMARKS: network.chip_geometry(maps[2], maps[4])["landmarks"]}
     outputs = network.branches(maps, DESCRIBE, second)
-    return {**read({name: outputs[name] for name in DESCRIBE}), **poses, **_second_parts(second)}
+    return {**points, **read({name: outputs[name] for name in DESCRIBE}), **poses, **_second_parts(second)}
 
 
 def mirror(network: AllInOne, chips: Tensor) -> dict[str, Tensor]:

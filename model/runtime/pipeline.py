@@ -21,10 +21,10 @@ from model import boxes as boxes_
 from model import warps
 from model.checkpoint_file import SHIPPED, CheckpointError, CheckpointFile, read_checkpoint_file, terms_of_use
 from model.identity.age_range import AgeRanges
-from model.runtime.chip_pose import mean_pose
+from model.runtime.chip_readings import mean_landmarks, mean_pose
 from model.runtime.detections import Detections, hide_outside, merge_faces
 from model.runtime.engines import open_engine
-from model.runtime.engines.protocol import CHIP_POSE, DESCRIBE, DETECT
+from model.runtime.engines.protocol import CHIP_LANDMARKS, CHIP_POSE, DESCRIBE, DETECT
 from model.runtime.first_pass import FirstPass
 from model.runtime.limits import DEFAULT_LIMITS, LOW_SCORE, MIN_SIZE, Limits
 from model.runtime.memory import trim_heap
@@ -119,7 +119,7 @@ class Analyzer:
             detections = self.first_pass(images, offer, low)
             found = [merge_faces(detections.of(i), medians=self.config.medians) for i in range(len(images))]
             kept = [_limit(faces, limit) for faces, limit in zip(found, each, strict=True)]
-        described = self._describe(images, hide_outside(Detections.cat([faces for faces, _ in kept]), images), timings)
+        described = self._describe(images, Detections.cat([faces for faces, _ in kept]), timings)
         ends = np.cumsum([len(faces) for faces, _ in kept]).tolist()
         return [
             replace(
@@ -149,14 +149,16 @@ class Analyzer:
             chips = warps.crop(images, faces.image_index, matrices, self._size)
         with _clock(timings, "attributes"):
             outputs = self.second_pass(chips)
-        pose = faces.pose
+        pose, landmarks = faces.pose, faces.landmarks
         if CHIP_POSE in outputs:
             pose = mean_pose(pose, outputs[CHIP_POSE], matrices)
+        if CHIP_LANDMARKS in outputs:
+            landmarks = mean_landmarks(landmarks, outputs[CHIP_LANDMARKS], matrices, self._size, pose[:, 2])
         return Faces(
             faces.boxes,
             faces.scores,
-            faces.landmarks,
-            faces.visibility,
+            landmarks,
+            hide_outside(faces.visibility, landmarks, faces.image_index, images),
             pose,
             outputs["smile"],
             outputs["gender"],

@@ -28,6 +28,7 @@ from model.shared_heads import POSE_UNIT, SharedHeads
 from model.tasks import LossConfig
 from model.training.fit import FitConfig, begin, fit, run_arguments
 from model.training.frozen import compiled
+from model.training.rows import Rows
 
 CHUNK = 64
 VIEWS = 3
@@ -73,25 +74,6 @@ class StageOutputs:
         return {name: torch.from_numpy(values.astype(np.float32)) for name, values in batch.items()}
 
 
-class _Rows:
-    """An array float16 [count, …] in a file, written from its start on."""
-
-    def __init__(self, path: Path, count: int) -> None:
-        self.path = path
-        self.count = count
-        self._filled = 0
-        self._values: Array | None = None
-
-    def append(self, values: Array) -> None:
-        """Write more rows [K, …]."""
-        rows = values.astype(np.float16)
-        if self._values is None:
-            shape = (self.count, *rows.shape[1:])
-            self._values = np.lib.format.open_memmap(self.path, "w+", np.float16, shape)
-        self._values[self._filled : self._filled + len(rows)] = rows
-        self._filled += len(rows)
-
-
 class _ReadStages(nn.Module):
     """Chips [K, 3, S, S] → what the heads read of them: the maps of stages 5 and 6, and the descriptor."""
 
@@ -127,7 +109,7 @@ def stage_outputs(
         labels = _labels(faces)
         views = len(faces.samples) + changed * sum(map(_labelled, faces.samples))
         smiling = (1 + changed) * int(np.isfinite(labels["smile"]).sum())
-        rows = {name: _Rows(path, smiling if name == "stage5" else views) for name, path in paths.items()}
+        rows = {name: Rows(path, smiling if name == "stage5" else views) for name, path in paths.items()}
         example = torch.zeros(2, 3, faces.size, faces.size, dtype=torch.uint8)
         read = compiled(_ReadStages(network), example, threads, "f32")
         for batch in tqdm(_views(faces, changed, np.random.default_rng(seed)), "views", unit="batch", mininterval=30.0):

@@ -11,7 +11,7 @@ from model import checkpoint
 from model.network import AllInOne
 from model.proposal_network import ProposalNetwork
 from model.runtime import passes
-from model.runtime.engines.protocol import CHIP_POSE, DESCRIBE, DETECT, SECOND
+from model.runtime.engines.protocol import CHIP_LANDMARKS, CHIP_POSE, DESCRIBE, DETECT, SECOND
 from model.runtime.engines.pytorch import load_proposer, load_screening
 from model.runtime.screening import SIZE
 from model.screening_network import ScreeningNetwork, read_screening
@@ -70,6 +70,8 @@ def inference_modules(loaded: checkpoint.Checkpoint) -> Iterator[tuple[str, Read
     size = network.config.input_size
     second = tuple(SECOND.values()) if network.shared_heads is not None else ()
     described = (*DESCRIBE, CHIP_POSE, *second) if second else DESCRIBE
+    if network.chip_geometry is not None:
+        described = (*described, CHIP_LANDMARKS)
     for name, which, outputs in (
         ("detect", passes.detect, DETECT),
         ("describe", passes.describe, described),

@@ -9,7 +9,7 @@ import torch
 
 from model import landmarks
 from model.datasets import Sample
-from model.datasets.aligned import AlignedFaces, age_chances
+from model.datasets.aligned import GEOMETRY, AlignedFaces, age_chances
 from model.datasets.augment import degrade, jitter_matrix
 from tests.model.conftest import LABELS, SIZE, assert_dots, colour
 
@@ -93,3 +93,33 @@ def test_degrading_keeps_shape_and_leaves_the_original():
         changed += not np.array_equal(out, crop)
     assert changed > 40
     np.testing.assert_array_equal(crop, before)
+
+
+def test_what_a_chip_shows_of_the_face_follows_from_how_it_was_cut():
+    points = (landmarks.CANONICAL * 80 + 10).astype(np.float32)
+    visibility = np.linspace(0, 1, 21)
+    sample = Sample("drawn", "0", Path(), "train", landmarks=points, visibility=visibility, pose=np.array([5.0, 3, 7]))
+    cosine, sine = np.cos(np.deg2rad(30)), np.sin(np.deg2rad(30))
+    turned = np.array([[cosine, -sine, 4.0], [sine, cosine, 9.0]])
+    np.testing.assert_allclose(GEOMETRY["pose"](sample, turned), [35, 3, 7], atol=1e-6)
+    np.testing.assert_allclose(GEOMETRY["landmarks"](sample, turned)[0], turned[:, :2] @ points[0] + (4, 9), rtol=1e-5)
+    mirrored = np.array([[-1.0, 0, 100], [0, 1, 0]]) @ np.vstack([turned, (0, 0, 1)])
+    np.testing.assert_allclose(GEOMETRY["pose"](sample, mirrored), [-35, 3, -7], atol=1e-6)
+    left_brow = turned[:, :2] @ points[0] + (4, 9)
+    right_brow = GEOMETRY["landmarks"](sample, mirrored)[5]
+    np.testing.assert_allclose(right_brow, (100 - left_brow[0], left_brow[1]), rtol=1e-5)
+    assert GEOMETRY["visibility"](sample, mirrored)[5] == visibility[0]
+    assert GEOMETRY["visibility"](sample, turned)[0] == visibility[0]
+    unlabelled = dataclasses.replace(sample, landmarks=None, visibility=None, pose=None)
+    assert all(np.isnan(show(unlabelled, turned)).all() for show in GEOMETRY.values())
+
+
+def test_chips_come_with_their_landmarks_and_pose(drawn):
+    faces, _, store = drawn
+    loader = AlignedFaces(faces, store, SIZE, ("landmarks", "pose", "visibility"), jitter=0.0)
+    batch = loader.batch(20, np.random.default_rng(0))
+    assert batch["pose"].shape == (20, 3)
+    assert batch["visibility"].shape == (20, 21)
+    for crop, points in zip(batch["crops"], batch["landmarks"], strict=True):
+        x, y = points[14].round().int().tolist()  # the nose's tip, whose dot is its own in a mirror
+        assert (crop[:, y, x].int() - torch.tensor(colour(14))).abs().max() < 60

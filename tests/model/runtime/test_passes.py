@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from model.chip_geometry import ChipGeometry
 from model.network import AllInOne
 from model.presets import PRESETS, NetworkConfig
 from model.runtime import passes
-from model.runtime.engines.protocol import ATTRIBUTES, CHIP_POSE, DESCRIBE, SECOND
+from model.runtime.engines.protocol import ATTRIBUTES, CHIP_LANDMARKS, CHIP_POSE, DESCRIBE, SECOND
 from model.shared_heads import CELLS, SHARES, TASKS_READ, SharedHeads
 from model.tasks import TASKS
 from tests.conftest import TINY
@@ -57,3 +58,18 @@ def test_with_shared_heads_their_part_of_gender_and_smile_is_told():
         for outputs, second in ((found, of_chip), (mirrored, of_mirror)):
             expected = SHARES[task] * TASKS[task].read(second[task])
             torch.testing.assert_close(outputs[name], expected, atol=1e-3, rtol=1e-3)
+
+
+def test_with_heads_for_it_the_chip_s_landmarks_come_too():
+    torch.manual_seed(0)
+    network = AllInOne(MOBILE).eval()
+    chips = torch.randint(0, 256, (3, 3, MOBILE.input_size, MOBILE.input_size), dtype=torch.uint8)
+    with torch.inference_mode():
+        without = passes.describe(network, chips)
+        network.chip_geometry = ChipGeometry((MOBILE.channels[2], MOBILE.channels[4])).eval()
+        found, maps = passes.describe(network, chips), network.trunk(chips, 5)
+        expected = network.chip_geometry(maps[2], maps[4])["landmarks"]
+    assert set(found) == {*without, CHIP_LANDMARKS}
+    torch.testing.assert_close(found[CHIP_LANDMARKS], expected, atol=1e-5, rtol=1e-5)
+    for name, values in without.items():
+        torch.testing.assert_close(found[name], values)

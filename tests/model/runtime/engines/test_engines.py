@@ -10,14 +10,15 @@ import pytest
 import skimage.data
 import sklearn.datasets
 
-from model import checkpoint, warps
+from model import checkpoint, chip_geometry, warps
 from model.checkpoint_file import read_checkpoint_file
+from model.chip_geometry import ChipGeometry
 from model.network import AllInOne
 from model.presets import PRESETS
 from model.proposal_network import ProposalNetwork
 from model.runtime.engines import conversion
 from model.runtime.engines.openvino import BATCHES
-from model.runtime.engines.protocol import CHIP_POSE, DESCRIBE, DETECT, SECOND
+from model.runtime.engines.protocol import CHIP_LANDMARKS, CHIP_POSE, DESCRIBE, DETECT, SECOND
 from model.runtime.pipeline import Analyzer, AnalyzerConfig
 from model.shared_heads import CELLS, PART, SharedHeads
 from model.structures import Faces
@@ -96,18 +97,25 @@ def test_every_preset_of_random_weights(preset: str, tmp_path: Path, folder: Pat
     network = AllInOne(PRESETS[preset]).eval()
     parts = {"network": checkpoint.inference_state(network), "proposals": ProposalNetwork().state_dict()}
     second: tuple[str, ...] = ()
+    of_chips: tuple[str, ...] = ()
     if preset == "mobile":
         channels = network.config.channels
         heads = SharedHeads(512 + CELLS**2 * channels[5], network.config.ages, channels[4:6])
-        parts[PART] = heads.state_dict()
+        geometry = ChipGeometry((channels[2], channels[4]))
+        parts |= {PART: heads.state_dict(), chip_geometry.PART: geometry.state_dict()}
         second = tuple(SECOND.values())
+        of_chips = (CHIP_POSE, CHIP_LANDMARKS)
     path = tmp_path / "random.safetensors"
     checkpoint.save(path, parts, {"network": checkpoint.network_config(network), "preset": preset})
     ours, theirs = (Analyzer(configured(path, engine, folder)).engine for engine in ("openvino", "torch"))
     some = crops(3, PRESETS[preset].input_size)
     for found, expected, names in (
         (ours.detect(some), theirs.detect(some), DETECT),
-        (ours.describe(some), theirs.describe(some), (*DESCRIBE, *((CHIP_POSE, *second) if second else ()))),
+        (
+            ours.describe(some),
+            theirs.describe(some),
+            (*DESCRIBE, *of_chips, *second),
+        ),
         (ours.mirror(some), theirs.mirror(some), ("descriptor", *second)),
     ):
         assert set(found) == set(expected) == set(names)

@@ -1,0 +1,179 @@
+"""Train landmarks and pose of the chip: python -m model.training.train_chip_geometry WEIGHTS --out RUN.
+
+Nothing of the network of WEIGHTS learns, so what it makes of --views chips of training faces is kept in RUN, and the
+heads learn from that (model/chip_geometry.py). Chips are cut beside the marked places by as much as the first pass errs
+and more, and some are covered or harmed. RUN takes 150 kB a chip.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from model import checkpoint, chip_geometry
+from model.chip_geometry import POINT_UNIT, POSE_UNIT, ChipGeometry
+from model.datasets import Array, Sample, mixture
+from model.datasets.aligned import AlignedFaces
+from model.datasets.covering import cover
+from model.datasets.harm import harm
+from model.datasets.loaders import Batch
+from model.datasets.regions import HIDDEN
+from model.datasets.store import Photos, PhotoStore
+from model.network import AllInOne
+from model.training.fit import FitConfig, begin, fit, run_arguments
+from model.training.frozen import compiled
+from model.training.rows import Rows
+
+CHUNK = 64
+VIEWS = 40_000
+"""Chips that are kept unless told otherwise."""
+SHARES = {"helen": 0.4, "celeba_wild": 0.22, "mtfl_net": 0.22, "utkface": 0.06, "celeba_aligned_small": 0.04}
+"""Share of the chips by data set. HELEN's points were marked by people, the others' by networks."""
+ASIDE_YAW = 25.0
+ASIDE_WEIGHT = 2.0
+"""Faces that look ASIDE_YAW degrees or more to a side are drawn so many times as often."""
+JITTER = 0.75
+"""Of AlignedFaces: standard deviations of 3° and of 3 % in scale, and places moved by 1.5 %."""
+COVERED = 0.1
+HARMED = 0.15
+"""Shares of the chips that are covered (model.datasets.covering) and harmed (model.datasets.harm)."""
+MEASURED = 2000
+"""Chips that means and deviations of what the heads read are taken of."""
+EXACT = 0.1
+"""Error of the landmarks in POINT_UNIT up to which the loss rewards every gain: the wing loss of Feng et al. 2018."""
+POSE_WEIGHT = 0.5
+
+
+@dataclass(frozen=True)
+class ChipMaps:
+    """What the network makes of N chips: maps float16 [N, C, H, W] of stages 3 and 5, and what the chips show.
+
+    `landmarks` [N, 21, 2] are in sides of the chip, `visibility` [N, 21] 0–1, `pose` [N, 3] in degrees; NaN where that
+    is not labelled.
+    """
+
+    stage3: Array
+    stage5: Array
+    landmarks: Array
+    visibility: Array
+    pose: Array
+
+    def batch(self, count: int, rng: np.random.Generator) -> Batch:
+        """Return `count` random chips."""
+        rows = np.sort(rng.integers(len(self.landmarks), size=count))
+        arrays = {name: getattr(self, name)[rows] for name in ("stage3", "stage5", "landmarks", "visibility", "pose")}
+        return {name: torch.from_numpy(values.astype(np.float32)) for name, values in arrays.items()}
+
+
+class _ReadStages(nn.Module):
+    """Chips [K, 3, S, S] → the maps of stages 3 and 5."""
+
+    def __init__(self, network: AllInOne) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, chips: Tensor) -> tuple[Tensor, Tensor]:
+        maps = self.network.trunk(chips, 5)
+        return maps[2], maps[4]
+
+
+def chip_maps(
+    network: AllInOne, samples: Sequence[Sample], photos: Photos, folder: Path, views: int, seed: int, threads: int
+) -> ChipMaps:
+    """Return the maps that `folder` holds; if it holds none, compute them of `views` chips of the samples first.
+
+    Raises ValueError when no sample has 21 landmarks, ImportError without OpenVINO.
+    """
+    paths = {name: folder / f"{name}.npy" for name in ("stage3", "stage5")}
+    labels_path = folder / "labels.npz"
+    if not labels_path.is_file():
+        size = network.config.input_size
+        labels = ("landmarks", "visibility", "pose")
+        faces = AlignedFaces(samples, photos, size, labels, jitter=JITTER, frame=network.config.frame)
+        rng = np.random.default_rng(seed)
+        chosen = rng.choice(len(faces.samples), views, p=_chances(faces.samples))
+        rows = {name: Rows(path, views) for name, path in paths.items()}
+        read = compiled(_ReadStages(network), torch.zeros(2, 3, size, size, dtype=torch.uint8), threads, "f32")
+        shown: list[Batch] = []
+        starts = range(0, views, CHUNK)
+        for start in tqdm(starts, "chips", unit="batch", mininterval=30.0):
+            batch = _hardened(faces.changed(chosen[start : start + CHUNK].tolist(), rng), rng)
+            for name, maps in zip(paths, read(batch.pop("crops")), strict=True):
+                rows[name].append(maps)
+            shown.append(batch)
+        arrays = {name: torch.cat([batch[name] for batch in shown]).numpy() for name in labels}
+        arrays["landmarks"] /= size
+        np.savez(labels_path, **arrays)  # type: ignore[arg-type]
+    with np.load(labels_path) as labelled:
+        return ChipMaps(**{name: np.load(path, mmap_mode="r") for name, path in paths.items()}, **labelled)
+
+
+def _chances(samples: Sequence[Sample]) -> Array:
+    """Return how likely each sample is drawn: by SHARES, those that look aside more often."""
+    weights = np.array([ASIDE_WEIGHT if s.pose is not None and abs(s.pose[2]) >= ASIDE_YAW else 1.0 for s in samples])
+    sources = np.array([sample.source for sample in samples])
+    chances = np.zeros(len(samples))
+    for source in np.unique(sources):
+        mine = sources == source
+        chances[mine] = SHARES.get(source, 0.05) * weights[mine] / weights[mine].sum()
+    normalised: Array = chances / chances.sum()
+    return normalised
+
+
+def _hardened(batch: Batch, rng: np.random.Generator) -> Batch:
+    """Return chips of which some are covered and some harmed; what is covered is not visible any more."""
+    for crop, points, visibility in zip(batch["crops"], batch["landmarks"], batch["visibility"], strict=True):
+        chip = np.ascontiguousarray(crop.permute(1, 2, 0).numpy())
+        if rng.random() < COVERED:
+            chip, seen = cover(chip, points.numpy(), visibility.numpy(), rng)
+            visibility.copy_(torch.from_numpy(seen))
+        if rng.random() < HARMED:
+            chip = harm(chip, rng)
+        crop.copy_(torch.from_numpy(chip).permute(2, 0, 1))
+    return batch
+
+
+def geometry_losses(heads: ChipGeometry, batch: Batch) -> dict[str, Tensor]:
+    """Wing loss of the landmarks, hidden ones counting HIDDEN, and smooth L1 of the pose where it is labelled."""
+    outputs = heads(batch["stage3"], batch["stage5"])
+    errors = (outputs["landmarks"] - batch["landmarks"]).abs().mul(1 / POINT_UNIT)
+    near = torch.log1p(errors / EXACT) / np.log1p(1 / EXACT)
+    wing = torch.where(errors < 1, near, errors)
+    seen = HIDDEN + (1 - HIDDEN) * batch["visibility"].nan_to_num(1.0)
+    known = ~batch["pose"].isnan().any(dim=1)
+    pose = F.smooth_l1_loss(outputs["pose"][known] / POSE_UNIT, batch["pose"][known] / POSE_UNIT, beta=0.1)
+    return {"landmarks": (wing * seen[:, :, None]).mean(), "pose": POSE_WEIGHT * pose.nan_to_num()}
+
+
+def main() -> None:
+    """Train the heads that the arguments describe."""
+    parser = run_arguments(__doc__, "chip geometry", FitConfig(2000, 128, 1e-3))
+    parser.add_argument("weights", type=Path, help="checkpoint with the network")
+    parser.add_argument("--views", type=int, default=VIEWS, help="chips that are kept")
+    arguments = parser.parse_args()
+    config = begin(arguments)
+    network = checkpoint.build_network(checkpoint.load(arguments.weights))
+    faces, empty = mixture.photos(arguments.profiles)
+    samples = [sample for sample in faces if sample.split == "train"]
+    threads = arguments.threads or os.cpu_count() or 1
+    photos = PhotoStore(faces + empty)
+    maps = chip_maps(network, samples, photos, arguments.out, arguments.views, arguments.seed, threads)
+    if arguments.start:
+        heads = ChipGeometry.of_weights(checkpoint.load(arguments.start).part(chip_geometry.PART))
+    else:
+        heads = ChipGeometry((maps.stage3.shape[1], maps.stage5.shape[1]))
+        shown = maps.batch(MEASURED, np.random.default_rng(arguments.seed))
+        heads.standardise(shown["stage3"], shown["stage5"], shown["landmarks"])
+    fit(heads, chip_geometry.PART, maps.batch, geometry_losses, arguments.out, config)
+
+
+if __name__ == "__main__":
+    main()
