@@ -20,6 +20,9 @@ POINT_UNIT = 0.05
 """Shift in sides of the chip for which an output of 1 of the landmarks' head stands."""
 POSE_UNIT = 10.0
 """Degrees for which an output of 1 of the pose's head stands."""
+POSE_SHARE = 0.6
+"""Weight of this pose in the mean with the one that model.shared_heads reads of the same chip: both err in different
+places (docs/log.md, 'Landmarks of the chip')."""
 CELLS = 7
 """Cells a side of the map that the heads read."""
 HIDDEN = 256

@@ -6,17 +6,18 @@ import numpy as np
 
 from model.boxes import Array
 
-POSE_SHARE = 0.6
+POSE_SHARE = 0.8
 """Weight of the chip's reading of the pose, 0–1, for faces that look ahead; the region's reading has the rest
-(docs/log.md, 'The pose of profiles')."""
+(docs/log.md, 'Landmarks of the chip')."""
 PROFILE_POSE_SHARE = 1.0
 """The same for faces in profile. Only the chips' head has learnt from many profiles: of yaws of 60° and more the
 region's reading is 21° off, the chip's 7° (docs/log.md, 'The pose of profiles')."""
 LANDMARKS_SHARE = 1.0
 """Weight of the chip's reading of the landmarks, 0–1, for faces that look ahead (docs/log.md, 'Landmarks of the
 chip')."""
-PROFILE_LANDMARKS_SHARE = 0.0
-"""The same for faces in profile, of which the heads on chips have seen too few."""
+PROFILE_LANDMARKS_SHARE = 0.5
+"""The same for faces in profile: of 190 made ones the region's landmarks are 3.22 % off, the chip's 3.17 %, their mean
+3.00 %."""
 PROFILE_YAWS = (35.0, 60.0)
 """Yaws in degrees between which these weights go from those of faces that look ahead to those of profiles."""
 

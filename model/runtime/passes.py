@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor
 
-from model import shared_heads, tasks
+from model import chip_geometry, shared_heads, tasks
 from model.network import AllInOne
 from model.runtime.engines.protocol import CHIP_LANDMARKS, CHIP_POSE, DESCRIBE, DETECT, SECOND
 
@@ -23,16 +24,18 @@ def describe(network: AllInOne, chips: Tensor) -> dict[str, Tensor]:
     """Return the DESCRIBE outputs of aligned chips, descriptors of any length.
 
     With shared heads CHIP_POSE and what SECOND names come with them: the part of an answer that is the second reading.
-    With heads for the chip's geometry CHIP_LANDMARKS comes, too.
+    With heads for the chip's geometry CHIP_LANDMARKS comes, too, and CHIP_POSE is the mean of both heads' poses.
     """
     maps = network.trunk(chips, len(network.stages))
     second = network.second_readings(maps, shared_heads.TASKS_READ)
-    poses = {CHIP_POSE: second["pose"].float()} if second else {}
-    points = {}
+    of_chips = {CHIP_POSE: second["pose"].float()} if second else {}
     if network.chip_geometry is not None:
-        points = {CHIP_LANDMARKS: network.chip_geometry(maps[2], maps[4])["landmarks"]}
+        geometry = network.chip_geometry(maps[2], maps[4])
+        # Both rolls are what a chip leaves of it, a few degrees, so that their mean needs no care at 180°.
+        pose = torch.lerp(of_chips.get(CHIP_POSE, geometry["pose"]), geometry["pose"], chip_geometry.POSE_SHARE)
+        of_chips = {CHIP_POSE: pose, CHIP_LANDMARKS: geometry["landmarks"]}
     outputs = network.branches(maps, DESCRIBE, second)
-    return {**points, **read({name: outputs[name] for name in DESCRIBE}), **poses, **_second_parts(second)}
+    return {**of_chips, **read({name: outputs[name] for name in DESCRIBE}), **_second_parts(second)}
 
 
 def mirror(network: AllInOne, chips: Tensor) -> dict[str, Tensor]:

@@ -71,7 +71,7 @@ def inference_modules(loaded: checkpoint.Checkpoint) -> Iterator[tuple[str, Read
     second = tuple(SECOND.values()) if network.shared_heads is not None else ()
     described = (*DESCRIBE, CHIP_POSE, *second) if second else DESCRIBE
     if network.chip_geometry is not None:
-        described = (*described, CHIP_LANDMARKS)
+        described = (*DESCRIBE, CHIP_POSE, CHIP_LANDMARKS, *second)
     for name, which, outputs in (
         ("detect", passes.detect, DETECT),
         ("describe", passes.describe, described),

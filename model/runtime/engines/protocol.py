@@ -15,7 +15,7 @@ ATTRIBUTES = ("smile", "gender", "age")
 DESCRIBE = (*ATTRIBUTES, "descriptor")
 """The outputs of the second pass."""
 CHIP_POSE = "chip_pose"
-"""One more output of the second pass where the checkpoint has shared heads: the pose as the chip shows the face."""
+"""One more output of the second pass where the checkpoint has heads for it: the pose as the chip shows the face."""
 CHIP_LANDMARKS = "chip_landmarks"
 """One more where it has heads for the chip's geometry: landmarks [K, 21, 2], in sides of the chip."""
 SECOND = {"gender": "second_gender", "smile": "second_smile"}
@@ -68,8 +68,8 @@ class Engine(Protocol):
     def describe(self, chips: Image) -> Outputs:
         """Return the outputs named in DESCRIBE for chips uint8 [K, S, S, 3], descriptors as long as they come.
 
-        With shared heads there are also CHIP_POSE and the outputs that SECOND names, with a checkpoint's part
-        chip_geometry also CHIP_LANDMARKS.
+        With shared heads there are also CHIP_POSE and the outputs that SECOND names, with heads for the chip's geometry
+        CHIP_POSE and CHIP_LANDMARKS.
         """
 
     def mirror(self, chips: Image) -> Outputs:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.chip_geometry import ChipGeometry
+from model.chip_geometry import POSE_SHARE, ChipGeometry
 from model.network import AllInOne
 from model.presets import PRESETS, NetworkConfig
 from model.runtime import passes
@@ -51,6 +51,13 @@ def test_with_shared_heads_their_part_of_gender_and_smile_is_told():
     assert set(found) == {*DESCRIBE, CHIP_POSE, *SECOND.values()}
     assert set(mirrored) == {"descriptor", *SECOND.values()}
     torch.testing.assert_close(found[CHIP_POSE], of_chip["pose"], atol=1e-3, rtol=1e-3)
+    network.chip_geometry = ChipGeometry((channels[2], channels[4])).eval()
+    with torch.inference_mode():
+        both = passes.describe(network, chips)[CHIP_POSE]
+        maps = network.trunk(chips, 5)
+        of_geometry = network.chip_geometry(maps[2], maps[4])["pose"]
+    expected_pose = (1 - POSE_SHARE) * of_chip["pose"] + POSE_SHARE * of_geometry
+    torch.testing.assert_close(both, expected_pose, atol=1e-3, rtol=1e-3)
     for name in ATTRIBUTES:
         chances = (1 - SHARES[name]) * alone[name].softmax(1) + SHARES[name] * of_chip[name].softmax(1)
         torch.testing.assert_close(found[name], TASKS[name].read(chances.log()), atol=1e-3, rtol=1e-3)
@@ -68,8 +75,9 @@ def test_with_heads_for_it_the_chip_s_landmarks_come_too():
         without = passes.describe(network, chips)
         network.chip_geometry = ChipGeometry((MOBILE.channels[2], MOBILE.channels[4])).eval()
         found, maps = passes.describe(network, chips), network.trunk(chips, 5)
-        expected = network.chip_geometry(maps[2], maps[4])["landmarks"]
-    assert set(found) == {*without, CHIP_LANDMARKS}
-    torch.testing.assert_close(found[CHIP_LANDMARKS], expected, atol=1e-5, rtol=1e-5)
+        expected = network.chip_geometry(maps[2], maps[4])
+    assert set(found) == {*without, CHIP_LANDMARKS, CHIP_POSE}
+    torch.testing.assert_close(found[CHIP_LANDMARKS], expected["landmarks"], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found[CHIP_POSE], expected["pose"], atol=1e-5, rtol=1e-5)
     for name, values in without.items():
         torch.testing.assert_close(found[name], values)
