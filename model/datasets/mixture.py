@@ -66,6 +66,12 @@ def photos(with_profiles: bool = False) -> tuple[list[Sample], list[Sample]]:
     return faces, empty + backgrounds.read(backgrounds.WALLPAPERS)
 
 
+def training_faces(with_profiles: bool = False) -> tuple[list[Sample], PhotoStore]:
+    """Return the faces of photos() that trainings may see, and the decoded photos of all of them."""
+    faces, empty = photos(with_profiles)
+    return [sample for sample in faces if sample.split == "train"], PhotoStore(faces + empty)
+
+
 def load(config: MixtureConfig, size: int, frame: str = "canonical") -> Data:
     """Read every set, decode its photos once and build the loaders. Raises FileNotFoundError for what is missing."""
     faces, empty = photos(config.profiles)

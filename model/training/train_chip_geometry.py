@@ -26,7 +26,7 @@ from model.datasets.covering import cover
 from model.datasets.harm import harm
 from model.datasets.loaders import Batch
 from model.datasets.regions import HIDDEN
-from model.datasets.store import Photos, PhotoStore
+from model.datasets.store import Photos
 from model.network import AllInOne
 from model.training.fit import FitConfig, begin, fit, run_arguments
 from model.training.frozen import compiled
@@ -168,10 +168,8 @@ def main() -> None:
     arguments = parser.parse_args()
     config = begin(arguments)
     network = checkpoint.build_network(checkpoint.load(arguments.weights))
-    faces, empty = mixture.photos(arguments.profiles)
-    samples = [sample for sample in faces if sample.split == "train"]
+    samples, photos = mixture.training_faces(arguments.profiles)
     threads = arguments.threads or os.cpu_count() or 1
-    photos = PhotoStore(faces + empty)
     maps = chip_maps(network, samples, photos, arguments.out, arguments.views, arguments.seed, threads)
     if arguments.start:
         heads = ChipGeometry.of_weights(checkpoint.load(arguments.start).part(chip_geometry.PART))

@@ -22,7 +22,7 @@ from model import checkpoint, shared_heads, tasks
 from model.datasets import Array, Sample, mixture
 from model.datasets.aligned import AlignedFaces
 from model.datasets.loaders import Batch
-from model.datasets.store import Photos, PhotoStore
+from model.datasets.store import Photos
 from model.network import AllInOne
 from model.shared_heads import POSE_UNIT, SharedHeads
 from model.tasks import LossConfig
@@ -187,10 +187,8 @@ def main() -> None:
     arguments = parser.parse_args()
     config = begin(arguments)
     network = checkpoint.build_network(checkpoint.load(arguments.weights))
-    faces, empty = mixture.photos(arguments.profiles)
-    samples = [sample for sample in faces if sample.split == "train"]
+    samples, photos = mixture.training_faces(arguments.profiles)
     threads = arguments.threads or os.cpu_count() or 1
-    photos = PhotoStore(faces + empty)
     outputs = stage_outputs(network, samples, photos, arguments.out, arguments.seed, arguments.views, threads)
     heads = new_heads(network, outputs)
     if arguments.start:
