@@ -44,10 +44,13 @@ def lossy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def work(server: RedisServer, number: int, over: threading.Event) -> None:
-    """Workers, one after the other; some die, others leave."""
+    """Workers, one after the other; some die, others leave, and a few do not come to life at all."""
     chance = random.Random(number)
     while not over.is_set():
-        worker = RedisConsumer(server.url, "digest", lease=0.6)
+        try:
+            worker = RedisConsumer(server.url, "digest", lease=0.6)
+        except redis.exceptions.RedisError:  # two replies in a row were lost: its command ends, and is started again
+            continue
         worker.announce(WorkerInfo(f"w{number}", "digest"), CARD)
         for _ in range(chance.randrange(20, 120)):
             if not over.is_set():
