@@ -20,8 +20,8 @@ POINT_UNIT = 0.05
 """Shift in sides of the chip for which an output of 1 of the landmarks' head stands."""
 POSE_UNIT = 10.0
 """Degrees for which an output of 1 of the pose's head stands."""
-POSE_SHARE = 0.6
-"""Weight of this pose in the mean with the one that model.shared_heads reads of the same chip: both err in different
+GEOMETRY_SHARE = 0.6
+"""Weight of this pose, 0–1, in the mean with the one that model.shared_heads reads of the chip: they err in different
 places (docs/log.md, 'Landmarks of the chip')."""
 CELLS = 7
 """Cells a side of the map that the heads read."""
@@ -29,7 +29,11 @@ HIDDEN = 256
 
 
 class ChipGeometry(nn.Module):
-    """Heads on the maps of stages 3 and 5, which have so many `channels`; the first is twice as wide as the second."""
+    """Heads for landmarks and pose on the maps of stages 3 and 5.
+
+    `channels` are those of the two maps, of which the first has twice as many cells a side; `width` is that of the
+    convolutions that join them.
+    """
 
     mean3: Tensor
     deviation3: Tensor

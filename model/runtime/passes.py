@@ -32,7 +32,7 @@ def describe(network: AllInOne, chips: Tensor) -> dict[str, Tensor]:
     if network.chip_geometry is not None:
         geometry = network.chip_geometry(maps[2], maps[4])
         # Both rolls are what a chip leaves of it, a few degrees, so that their mean needs no care at 180°.
-        pose = torch.lerp(of_chips.get(CHIP_POSE, geometry["pose"]), geometry["pose"], chip_geometry.POSE_SHARE)
+        pose = torch.lerp(of_chips.get(CHIP_POSE, geometry["pose"]), geometry["pose"], chip_geometry.GEOMETRY_SHARE)
         of_chips = {CHIP_POSE: pose, CHIP_LANDMARKS: geometry["landmarks"]}
     outputs = network.branches(maps, DESCRIBE, second)
     return {**of_chips, **read({name: outputs[name] for name in DESCRIBE}), **_second_parts(second)}

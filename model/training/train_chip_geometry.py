@@ -1,8 +1,8 @@
 """Train landmarks and pose of the chip: python -m model.training.train_chip_geometry WEIGHTS --out RUN.
 
 Nothing of the network of WEIGHTS learns, so what it makes of --views chips of training faces is kept in RUN, and the
-heads learn from that (model/chip_geometry.py). Chips are cut beside the marked places by as much as the first pass errs
-and more, and some are covered or harmed. RUN takes 150 kB a chip.
+heads learn from that (model/chip_geometry.py). Chips are shifted, turned and scaled a little, since
+the first pass does not place them exactly either, and some are covered or harmed. RUN takes 150 kB a chip.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ HARMED = 0.15
 MEASURED = 2000
 """Chips that means and deviations of what the heads read are taken of."""
 EXACT = 0.1
-"""Error of the landmarks in POINT_UNIT up to which the loss rewards every gain: the wing loss of Feng et al. 2018."""
+"""Curvature of the wing loss (Feng et al. 2018), in units of POINT_UNIT: the smaller, the more small errors count."""
 POSE_WEIGHT = 0.5
 
 
@@ -74,7 +74,7 @@ class ChipMaps:
     pose: Array
 
     def batch(self, count: int, rng: np.random.Generator) -> Batch:
-        """Return `count` random chips."""
+        """Return the maps of `count` random chips and what the chips show, by the names of the fields above."""
         rows = np.sort(rng.integers(len(self.landmarks), size=count))
         arrays = {name: getattr(self, name)[rows] for name in ("stage3", "stage5", "landmarks", "visibility", "pose")}
         return {name: torch.from_numpy(values.astype(np.float32)) for name, values in arrays.items()}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.chip_geometry import POSE_SHARE, ChipGeometry
+from model.chip_geometry import GEOMETRY_SHARE, ChipGeometry
 from model.network import AllInOne
 from model.presets import PRESETS, NetworkConfig
 from model.runtime import passes
@@ -56,7 +56,7 @@ def test_with_shared_heads_their_part_of_gender_and_smile_is_told():
         both = passes.describe(network, chips)[CHIP_POSE]
         maps = network.trunk(chips, 5)
         of_geometry = network.chip_geometry(maps[2], maps[4])["pose"]
-    expected_pose = (1 - POSE_SHARE) * of_chip["pose"] + POSE_SHARE * of_geometry
+    expected_pose = (1 - GEOMETRY_SHARE) * of_chip["pose"] + GEOMETRY_SHARE * of_geometry
     torch.testing.assert_close(both, expected_pose, atol=1e-3, rtol=1e-3)
     for name in ATTRIBUTES:
         chances = (1 - SHARES[name]) * alone[name].softmax(1) + SHARES[name] * of_chip[name].softmax(1)
