@@ -1,4 +1,4 @@
-"""Landmarks and head pose of an aligned chip, read from maps of stages that learnt identity and stay as they are.
+"""Landmarks, their visibility and head pose of a chip, read from stages that learnt identity and stay as they are.
 
 The first pass places the landmarks in a region of any size and turn. In its chip every face lies alike, so that these
 heads have little left to tell and tell it more exactly (docs/log.md, 'Landmarks of the chip'). They read stage 3, whose
@@ -29,7 +29,7 @@ HIDDEN = 256
 
 
 class ChipGeometry(nn.Module):
-    """Heads for landmarks and pose on the maps of stages 3 and 5.
+    """Heads for landmarks, visibility and pose on the maps of stages 3 and 5.
 
     `channels` are those of the two maps, of which the first has twice as many cells a side; `width` is that of the
     convolutions that join them.
@@ -50,7 +50,7 @@ class ChipGeometry(nn.Module):
         self.halve = nn.Sequential(nn.Conv2d(channels[0], width, 2, 2), nn.PReLU(width))
         self.fuse = nn.Sequential(nn.Conv2d(width + channels[1], width, 1), nn.PReLU(width))
         self.around = nn.Sequential(nn.Conv2d(width, width, 3, 2, 1), nn.PReLU(width), nn.Flatten(), nn.Dropout(0.2))
-        outputs = {"landmarks": 2 * COUNT, "pose": 3}
+        outputs = {"landmarks": 2 * COUNT, "visibility": COUNT, "pose": 3}
         self.heads = nn.ModuleDict(
             {
                 name: nn.Sequential(nn.Linear(width * CELLS**2, HIDDEN), nn.PReLU(), nn.Linear(HIDDEN, count))
@@ -77,10 +77,11 @@ class ChipGeometry(nn.Module):
         self.places.copy_(landmarks.median(dim=0).values)
 
     def forward(self, stage3: Tensor, stage5: Tensor) -> dict[str, Tensor]:
-        """Maps [K, C, H, W] of chips → 'landmarks' [K, 21, 2] and 'pose' [K, 3], float32.
+        """Maps [K, C, H, W] of chips → 'landmarks' [K, 21, 2], 'visibility' [K, 21] and 'pose' [K, 3], float32.
 
-        Landmarks are in sides of the chip from its upper left corner, as alignment leaves them; the pose is roll, pitch
-        and yaw in degrees, the roll that of the face in its chip.
+        Landmarks are in sides of the chip from its upper left corner, as alignment leaves them. The visibility is the
+        chance, 0–1, that the landmark can be seen in the photo. The pose is roll, pitch and yaw in degrees, the roll
+        that of the face in its chip.
         """
         fine = (stage3 - self.mean3) / self.deviation3
         coarse = (stage5 - self.mean5) / self.deviation5
@@ -89,5 +90,6 @@ class ChipGeometry(nn.Module):
         shifts = self.heads["landmarks"](features).float().unflatten(1, (COUNT, 2))
         return {
             "landmarks": self.places.float() + shifts * POINT_UNIT,
+            "visibility": self.heads["visibility"](features).float().sigmoid(),
             "pose": self.heads["pose"](features).float() * POSE_UNIT,
         }

@@ -7,7 +7,7 @@
 
 In the presets residual and mobile the deep branches, smile among them, have stages of their own: copies of the trunk's.
 What aligned chips show is read once more by heads on stages that learnt identity: model.shared_heads (age, gender,
-smile, pose) and model.chip_geometry (landmarks, pose).
+smile, pose) and model.chip_geometry (landmarks, visibility, pose).
 
 Fig. 3 of the paper; sizes the figure leaves open follow AlexNet and HyperFace (docs/paper.md).
 """

@@ -1,4 +1,4 @@
-"""What chips say of landmarks and head pose, brought back to the photo and mixed with what the first pass said."""
+"""What chips say of landmarks, visibility and pose, brought back to the photo and joined with the regions' readings."""
 
 from __future__ import annotations
 
@@ -44,9 +44,25 @@ def mean_landmarks(of_regions: Array, of_chips: Array, matrices: Array, size: in
     the chip shows nothing and its reading does not count.
     """
     linear = matrices[:, :, :2].astype(np.float64)
-    scales = np.hypot(linear[:, 0, 0], linear[:, 1, 0])
+    scales = _scales(matrices)
     shares = np.interp(np.abs(yaws), PROFILE_YAWS, (LANDMARKS_SHARE, PROFILE_LANDMARKS_SHARE)) * (scales > 0)
     # The inverse of a turn and a scale is the turn back, which row vectors take without transposing, over the scale.
     back = linear / np.maximum(scales, 1e-12)[:, None, None] ** 2
     in_photos = (of_chips * size - matrices[:, None, :, 2]) @ back
     return np.asarray(of_regions + shares[:, None, None] * (in_photos - of_regions), np.float32)
+
+
+def combined_visibility(of_regions: Array, of_chips: Array, places: Array, matrices: Array) -> Array:
+    """Return the visibility 0–1 [K, 21] of landmarks: the chip's reading where they lie in it, else the region's.
+
+    `places` [K, 21, 2] are the landmarks in sides of the chip; the chin is often below it. `matrices` [K, 2, 3] are
+    those that cut the chips: where all landmarks lie in one point, the chip shows nothing. Within the chip its reading
+    alone is as good as any mean with the region's (docs/log.md, 'Visibility of the chip').
+    """
+    in_chips = ((places >= 0) & (places <= 1)).all(axis=2) & (_scales(matrices) > 0)[:, None]
+    return np.where(in_chips, of_chips, of_regions).astype(np.float32)
+
+
+def _scales(matrices: Array) -> Array:
+    """Return how many pixels of a chip one of the photo becomes [K]: 0 where all landmarks lay in one point."""
+    return np.hypot(matrices[:, 0, 0].astype(np.float64), matrices[:, 1, 0])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from model import chip_geometry, shared_heads, tasks
 from model.network import AllInOne
-from model.runtime.engines.protocol import CHIP_LANDMARKS, CHIP_POSE, DESCRIBE, DETECT, SECOND
+from model.runtime.engines.protocol import CHIP_LANDMARKS, CHIP_POSE, CHIP_VISIBILITY, DESCRIBE, DETECT, SECOND
 
 Pass = Callable[[AllInOne, Tensor], dict[str, Tensor]]
 """From the network and crops uint8 [K, 3, S, S] to outputs [K, …] by name, as model.tasks reads them."""
@@ -24,7 +24,8 @@ def describe(network: AllInOne, chips: Tensor) -> dict[str, Tensor]:
     """Return the DESCRIBE outputs of aligned chips, descriptors of any length.
 
     With shared heads CHIP_POSE and what SECOND names come with them: the part of an answer that is the second reading.
-    With heads for the chip's geometry CHIP_LANDMARKS comes, too, and CHIP_POSE is the mean of both heads' poses.
+    With heads for the chip's geometry CHIP_LANDMARKS and CHIP_VISIBILITY come, too, and CHIP_POSE is the mean of both
+    heads' poses.
     """
     maps = network.trunk(chips, len(network.stages))
     second = network.second_readings(maps, shared_heads.TASKS_READ)
@@ -33,7 +34,11 @@ def describe(network: AllInOne, chips: Tensor) -> dict[str, Tensor]:
         geometry = network.chip_geometry(maps[2], maps[4])
         # Both rolls are what a chip leaves of it, a few degrees, so that their mean needs no care at 180°.
         pose = torch.lerp(of_chips.get(CHIP_POSE, geometry["pose"]), geometry["pose"], chip_geometry.GEOMETRY_SHARE)
-        of_chips = {CHIP_POSE: pose, CHIP_LANDMARKS: geometry["landmarks"]}
+        of_chips = {
+            CHIP_POSE: pose,
+            CHIP_LANDMARKS: geometry["landmarks"],
+            CHIP_VISIBILITY: geometry["visibility"],
+        }
     outputs = network.branches(maps, DESCRIBE, second)
     return {**of_chips, **read({name: outputs[name] for name in DESCRIBE}), **_second_parts(second)}
 

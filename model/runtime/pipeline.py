@@ -21,10 +21,10 @@ from model import boxes as boxes_
 from model import warps
 from model.checkpoint_file import SHIPPED, CheckpointError, CheckpointFile, read_checkpoint_file, terms_of_use
 from model.identity.age_range import AgeRanges
-from model.runtime.chip_readings import mean_landmarks, mean_pose
+from model.runtime.chip_readings import combined_visibility, mean_landmarks, mean_pose
 from model.runtime.detections import Detections, hide_outside, merge_faces
 from model.runtime.engines import open_engine
-from model.runtime.engines.protocol import CHIP_LANDMARKS, CHIP_POSE, DESCRIBE, DETECT
+from model.runtime.engines.protocol import CHIP_LANDMARKS, CHIP_POSE, CHIP_VISIBILITY, DESCRIBE, DETECT
 from model.runtime.first_pass import FirstPass
 from model.runtime.limits import DEFAULT_LIMITS, LOW_SCORE, MIN_SIZE, Limits
 from model.runtime.memory import trim_heap
@@ -149,16 +149,18 @@ class Analyzer:
             chips = warps.crop(images, faces.image_index, matrices, self._size)
         with _clock(timings, "attributes"):
             outputs = self.second_pass(chips)
-        pose, landmarks = faces.pose, faces.landmarks
+        landmarks, visibility, pose = faces.landmarks, faces.visibility, faces.pose
         if CHIP_POSE in outputs:
             pose = mean_pose(pose, outputs[CHIP_POSE], matrices)
         if CHIP_LANDMARKS in outputs:
             landmarks = mean_landmarks(landmarks, outputs[CHIP_LANDMARKS], matrices, self._size, pose[:, 2])
+        if CHIP_VISIBILITY in outputs:
+            visibility = combined_visibility(visibility, outputs[CHIP_VISIBILITY], outputs[CHIP_LANDMARKS], matrices)
         return Faces(
             faces.boxes,
             faces.scores,
             landmarks,
-            hide_outside(faces.visibility, landmarks, faces.image_index, images),
+            hide_outside(visibility, landmarks, faces.image_index, images),
             pose,
             outputs["smile"],
             outputs["gender"],

@@ -38,7 +38,7 @@ class SecondPass:
     def __call__(self, chips: Image) -> Outputs:
         """Return the outputs named in DESCRIBE for chips uint8 [K, S, S, 3].
 
-        CHIP_POSE and CHIP_LANDMARKS are among them where the checkpoint has heads for them.
+        Those that GEOMETRY names are among them where the checkpoint has heads for them.
         Descriptors have unit length. They, gender and smile are also those of the mirror images, by their weights.
         """
         outputs = self._engine.describe(chips)

@@ -1,4 +1,4 @@
-"""Heads for landmarks and pose of a chip: what they say, and how a checkpoint brings them."""
+"""Heads for landmarks, visibility and pose of a chip: what they say, and how a checkpoint brings them."""
 
 from pathlib import Path
 
@@ -33,6 +33,8 @@ def test_what_they_say_starts_at_the_usual_places(maps):
     usual = landmarks.median(dim=0).values
     torch.testing.assert_close(outputs["landmarks"], (usual + 2 * POINT_UNIT).expand(4, -1, -1))
     assert outputs["pose"].shape == (4, 3)
+    assert outputs["visibility"].shape == (4, 21)
+    assert ((outputs["visibility"] > 0) & (outputs["visibility"] < 1)).all()
 
 
 def test_each_chip_is_read_for_itself(maps):

@@ -21,7 +21,7 @@ from model.checkpoint_file import CheckpointFile
 MODELS = ("detect", "describe", "mirror")
 OPTIONAL = {"proposals": "propose", "screening": "screen"}
 """Models of the parts that not every checkpoint has."""
-LAYOUT = 6
+LAYOUT = 7
 """Of the models' inputs, outputs and what lies between: a change makes older folders of no use."""
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from model import checkpoint
 from model.network import AllInOne
 from model.proposal_network import ProposalNetwork
 from model.runtime import passes
-from model.runtime.engines.protocol import CHIP_LANDMARKS, CHIP_POSE, DESCRIBE, DETECT, SECOND
+from model.runtime.engines.protocol import CHIP_POSE, DESCRIBE, DETECT, GEOMETRY, SECOND
 from model.runtime.engines.pytorch import load_proposer, load_screening
 from model.runtime.screening import SIZE
 from model.screening_network import ScreeningNetwork, read_screening
@@ -71,7 +71,7 @@ def inference_modules(loaded: checkpoint.Checkpoint) -> Iterator[tuple[str, Read
     second = tuple(SECOND.values()) if network.shared_heads is not None else ()
     described = (*DESCRIBE, CHIP_POSE, *second) if second else DESCRIBE
     if network.chip_geometry is not None:
-        described = (*DESCRIBE, CHIP_POSE, CHIP_LANDMARKS, *second)
+        described = (*DESCRIBE, *GEOMETRY, *second)
     for name, which, outputs in (
         ("detect", passes.detect, DETECT),
         ("describe", passes.describe, described),

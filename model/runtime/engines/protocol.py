@@ -18,6 +18,10 @@ CHIP_POSE = "chip_pose"
 """One more output of the second pass where the checkpoint has heads for it: the pose as the chip shows the face."""
 CHIP_LANDMARKS = "chip_landmarks"
 """One more where it has heads for the chip's geometry: landmarks [K, 21, 2], in sides of the chip."""
+CHIP_VISIBILITY = "chip_visibility"
+"""The same heads' visibility of these landmarks, 0–1 [K, 21]."""
+GEOMETRY = (CHIP_POSE, CHIP_LANDMARKS, CHIP_VISIBILITY)
+"""All that the second pass says of where a face lies, where the checkpoint has heads for the chip's geometry."""
 SECOND = {"gender": "second_gender", "smile": "second_smile"}
 """Task → one more output where the checkpoint has shared heads: the part of the answer that is their second reading.
 
@@ -69,7 +73,7 @@ class Engine(Protocol):
         """Return the outputs named in DESCRIBE for chips uint8 [K, S, S, 3], descriptors as long as they come.
 
         With shared heads there are also CHIP_POSE and the outputs that SECOND names, with heads for the chip's geometry
-        CHIP_POSE and CHIP_LANDMARKS.
+        those that GEOMETRY names.
         """
 
     def mirror(self, chips: Image) -> Outputs:

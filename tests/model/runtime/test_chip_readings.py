@@ -1,11 +1,11 @@
-"""Landmarks and pose of region and chip: the mean of both, across the seam at 180°, however the chip was cut."""
+"""Landmarks, visibility and pose of region and chip: the mean of both, across the seam at 180°, however it was cut."""
 
 import numpy as np
 import pytest
 
 from model import landmarks, warps
 from model.boxes import rotations
-from model.runtime.chip_readings import POSE_SHARE, mean_landmarks, mean_pose
+from model.runtime.chip_readings import POSE_SHARE, combined_visibility, mean_landmarks, mean_pose
 
 
 def turned(roll: float) -> np.ndarray:
@@ -40,11 +40,12 @@ def test_of_profiles_the_chip_s_reading_counts_more(yaw: float, share: float):
     np.testing.assert_allclose(pose[0, 2], share * yaw, atol=0.1)
 
 
-def test_no_faces_have_no_pose_and_no_landmarks():
+def test_no_faces_have_no_pose_no_landmarks_and_no_visibility():
     nothing = np.zeros((0, 3), np.float32)
     assert mean_pose(nothing, nothing, np.zeros((0, 2, 3))).shape == (0, 3)
     no_points = np.zeros((0, 21, 2), np.float32)
     assert mean_landmarks(no_points, no_points, np.zeros((0, 2, 3)), 112, nothing[:, 0]).shape == (0, 21, 2)
+    assert combined_visibility(no_points[:, :, 0], no_points[:, :, 0], no_points, np.zeros((0, 2, 3))).shape == (0, 21)
 
 
 @pytest.mark.parametrize("roll", [0.0, 30.0, 179.0])
@@ -65,3 +66,20 @@ def test_a_chip_of_a_single_point_tells_nothing():
     assert not matrices[:, :, :2].any()
     found = mean_landmarks(point, np.full((1, 21, 2), 0.5), matrices, 112, np.zeros(1))
     np.testing.assert_array_equal(found, point)
+    seen = np.ones((1, 21), np.float32)
+    np.testing.assert_array_equal(
+        combined_visibility(seen, np.zeros_like(seen), np.full((1, 21, 2), 0.5), matrices), seen
+    )
+
+
+def test_visibility_is_the_chip_s_reading_of_what_lies_in_it():
+    region, chip = np.random.default_rng(0).uniform(0, 1, (2, 1, 21)).astype(np.float32)
+    places = np.random.default_rng(1).uniform(0, 1, (1, 21, 2))
+    np.testing.assert_array_equal(combined_visibility(region, chip, places, turned(30.0)), chip)
+    places[0, 3, 0] = -0.01
+    places[0, 20, 1] = 1.05
+    expected = chip.copy()
+    expected[0, [3, 20]] = region[0, [3, 20]]
+    found = combined_visibility(region, chip, places, turned(30.0))
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == np.float32

@@ -9,7 +9,15 @@ from model.chip_geometry import GEOMETRY_SHARE, ChipGeometry
 from model.network import AllInOne
 from model.presets import PRESETS, NetworkConfig
 from model.runtime import passes
-from model.runtime.engines.protocol import ATTRIBUTES, CHIP_LANDMARKS, CHIP_POSE, DESCRIBE, SECOND
+from model.runtime.engines.protocol import (
+    ATTRIBUTES,
+    CHIP_LANDMARKS,
+    CHIP_POSE,
+    CHIP_VISIBILITY,
+    DESCRIBE,
+    GEOMETRY,
+    SECOND,
+)
 from model.shared_heads import CELLS, SHARES, TASKS_READ, SharedHeads
 from model.tasks import TASKS
 from tests.conftest import TINY
@@ -76,8 +84,9 @@ def test_with_heads_for_it_the_chip_s_landmarks_come_too():
         network.chip_geometry = ChipGeometry((MOBILE.channels[2], MOBILE.channels[4])).eval()
         found, maps = passes.describe(network, chips), network.trunk(chips, 5)
         expected = network.chip_geometry(maps[2], maps[4])
-    assert set(found) == {*without, CHIP_LANDMARKS, CHIP_POSE}
+    assert set(found) == {*without, *GEOMETRY}
     torch.testing.assert_close(found[CHIP_LANDMARKS], expected["landmarks"], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found[CHIP_POSE], expected["pose"], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found[CHIP_VISIBILITY], expected["visibility"], atol=1e-5, rtol=1e-5)
     for name, values in without.items():
         torch.testing.assert_close(found[name], values)

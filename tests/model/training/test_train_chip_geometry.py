@@ -1,4 +1,4 @@
-"""The training of landmarks and pose of the chip: its command, what it keeps of the photos, its losses."""
+"""The training of landmarks, visibility and pose of the chip: its command, what it keeps of the photos, its losses."""
 
 import math
 import sys
@@ -10,10 +10,11 @@ import torch
 
 from model import checkpoint, chip_geometry
 from model.chip_geometry import POINT_UNIT, ChipGeometry
+from model.landmarks import EARS
 from model.network import AllInOne
 from model.presets import PRESETS
 from model.training import train_chip_geometry
-from model.training.train_chip_geometry import EXACT, ChipMaps, chip_maps, geometry_losses
+from model.training.train_chip_geometry import DOUBTED, EXACT, ChipMaps, chip_maps, geometry_losses
 from tests.model.training.test_train_shared_heads import ByName, drawn
 
 MOBILE = PRESETS["mobile"]
@@ -22,9 +23,9 @@ MOBILE = PRESETS["mobile"]
 class Says(torch.nn.Module):
     """Heads that say what they are told to, whatever they read."""
 
-    def __init__(self, landmarks: torch.Tensor, pose: torch.Tensor) -> None:
+    def __init__(self, landmarks: torch.Tensor, visibility: torch.Tensor, pose: torch.Tensor) -> None:
         super().__init__()
-        self.said = {"landmarks": landmarks, "pose": pose}
+        self.said = {"landmarks": landmarks, "visibility": visibility, "pose": pose}
 
     def forward(self, stage3: torch.Tensor, stage5: torch.Tensor) -> dict[str, torch.Tensor]:
         return self.said
@@ -49,11 +50,18 @@ def test_the_command_writes_a_part_that_goes_with_its_network(world, tmp_path, m
     words = [path, "--out", run, "--views", 70, "--steps", 2, "--batch-size", 4]
     monkeypatch.setattr(sys, "argv", ["train_chip_geometry", *map(str, words)])
     train_chip_geometry.main()
-    heads = ChipGeometry.of_weights(checkpoint.load(run / f"{chip_geometry.PART}.safetensors").part(chip_geometry.PART))
+    written = run / f"{chip_geometry.PART}.safetensors"
+    heads = ChipGeometry.of_weights(checkpoint.load(written).part(chip_geometry.PART))
     assert float(heads.mean3.abs().sum()) > 0
     assert np.load(run / "stage3.npy").shape == (70, MOBILE.channels[2], 28, 28)
     assert np.load(run / "stage5.npy").shape == (70, MOBILE.channels[4], 14, 14)
     assert np.load(run / "labels.npz")["landmarks"].shape == (70, 21, 2)
+    words = [path, "--out", tmp_path / "longer", "--start", written, "--views", 70, "--steps", 1, "--batch-size", 4]
+    monkeypatch.setattr(sys, "argv", ["train_chip_geometry", *map(str, words)])
+    train_chip_geometry.main()
+    longer = checkpoint.load(tmp_path / "longer" / written.name).part(chip_geometry.PART)
+    torch.testing.assert_close(longer["mean3"], heads.mean3, atol=1e-2, rtol=1e-2)
+    assert not torch.equal(longer["heads.pose.2.weight"], heads.state_dict()["heads.pose.2.weight"])
 
 
 def test_what_is_kept_is_what_the_chips_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -90,6 +98,21 @@ def test_a_batch_holds_what_belongs_together():
         torch.testing.assert_close(batch[name].flatten(1)[:, 0], sign * first)
 
 
+def test_labels_that_heads_doubt_are_left_out_where_nothing_is_hidden():
+    visibility = np.ones((3, 21), np.float32)
+    visibility[0, list(EARS)] = 0.0
+    visibility[1, 18] = 0.0
+    chances = torch.full((3, 21), DOUBTED + 0.01)
+    chances[:, [5, 12]] = DOUBTED - 0.01
+    nothing = np.zeros((3, 1, 1, 1), np.float16)
+    maps = ChipMaps(nothing, nothing, np.zeros((3, 21, 2)), visibility, np.zeros((3, 3)))
+    heads = Says(torch.zeros(3, 21, 2), chances, torch.zeros(3, 3))
+    expected = visibility.copy()
+    expected[[0, 2, 2], [5, 5, 12]] = math.nan
+    np.testing.assert_array_equal(maps.without_doubted(heads).visibility, expected)
+    np.testing.assert_array_equal(maps.visibility, visibility)
+
+
 def test_losses_by_hand():
     batch = labelled(2)
     shift = torch.zeros(2, 21, 2)
@@ -98,14 +121,20 @@ def test_losses_by_hand():
     batch["visibility"][1, 4] = 0.0
     batch["pose"][0] = math.nan
     pose = torch.tensor([[90.0, 90.0, 90.0], [10.0, 0.0, 0.0]])
-    losses = geometry_losses(Says(batch["landmarks"] + shift, pose), batch)
+    seen = torch.full((2, 21), 0.8)
+    batch["visibility"][0, 7] = math.nan
+    losses = geometry_losses(Says(batch["landmarks"] + shift, seen, pose), batch)
     near = math.log1p(0.5 / EXACT) / math.log1p(1 / EXACT)
     assert losses["landmarks"].item() == pytest.approx((near + 3 * 0.1) / (2 * 21 * 2), rel=1e-4)
+    visible = (1 - 0.8**train_chip_geometry.TRUST) / train_chip_geometry.TRUST
+    visibility = (40 * visible - math.log(0.2)) / 41
+    assert losses["visibility"].item() == pytest.approx(train_chip_geometry.VISIBILITY_WEIGHT * visibility, rel=1e-4)
     assert losses["pose"].item() == pytest.approx(train_chip_geometry.POSE_WEIGHT * (1 - 0.05) / 3, rel=1e-4)
 
 
-def test_without_a_labelled_pose_the_landmarks_still_learn():
+def test_without_labelled_pose_and_visibility_the_landmarks_still_learn():
     batch = labelled(2)
     batch["pose"][:] = math.nan
-    losses = geometry_losses(Says(batch["landmarks"], torch.zeros(2, 3)), batch)
-    assert {name: value.item() for name, value in losses.items()} == {"landmarks": 0.0, "pose": 0.0}
+    batch["visibility"][:] = math.nan
+    losses = geometry_losses(Says(batch["landmarks"], torch.ones(2, 21), torch.zeros(2, 3)), batch)
+    assert {name: value.item() for name, value in losses.items()} == {"landmarks": 0.0, "visibility": 0.0, "pose": 0.0}

@@ -18,7 +18,7 @@ from model.presets import PRESETS
 from model.proposal_network import ProposalNetwork
 from model.runtime.engines import conversion
 from model.runtime.engines.openvino import BATCHES
-from model.runtime.engines.protocol import CHIP_LANDMARKS, CHIP_POSE, DESCRIBE, DETECT, SECOND
+from model.runtime.engines.protocol import DESCRIBE, DETECT, GEOMETRY, SECOND
 from model.runtime.pipeline import Analyzer, AnalyzerConfig
 from model.shared_heads import CELLS, PART, SharedHeads
 from model.structures import Faces
@@ -104,7 +104,7 @@ def test_every_preset_of_random_weights(preset: str, tmp_path: Path, folder: Pat
         geometry = ChipGeometry((channels[2], channels[4]))
         parts |= {PART: heads.state_dict(), chip_geometry.PART: geometry.state_dict()}
         second = tuple(SECOND.values())
-        of_chips = (CHIP_POSE, CHIP_LANDMARKS)
+        of_chips = GEOMETRY
     path = tmp_path / "random.safetensors"
     checkpoint.save(path, parts, {"network": checkpoint.network_config(network), "preset": preset})
     ours, theirs = (Analyzer(configured(path, engine, folder)).engine for engine in ("openvino", "torch"))
