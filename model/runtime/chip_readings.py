@@ -56,8 +56,8 @@ def combined_visibility(of_regions: Array, of_chips: Array, places: Array, matri
     """Return the visibility 0–1 [K, 21] of landmarks: the chip's reading where they lie in it, else the region's.
 
     `places` [K, 21, 2] are the landmarks in sides of the chip; the chin is often below it. `matrices` [K, 2, 3] are
-    those that cut the chips: where all landmarks lie in one point, the chip shows nothing. Within the chip its reading
-    alone is as good as any mean with the region's (docs/log.md, 'Visibility of the chip').
+    those that cut the chips: where all landmarks lie in one point, the chip shows nothing. Within the chip a mean
+    with the region's reading would be no better (docs/log.md, 'Visibility of the chip').
     """
     in_chips = ((places >= 0) & (places <= 1)).all(axis=2) & (_scales(matrices) > 0)[:, None]
     return np.where(in_chips, of_chips, of_regions).astype(np.float32)

@@ -154,7 +154,6 @@ class Analyzer:
             pose = mean_pose(pose, outputs[CHIP_POSE], matrices)
         if CHIP_LANDMARKS in outputs:
             landmarks = mean_landmarks(landmarks, outputs[CHIP_LANDMARKS], matrices, self._size, pose[:, 2])
-        if CHIP_VISIBILITY in outputs:
             visibility = combined_visibility(visibility, outputs[CHIP_VISIBILITY], outputs[CHIP_LANDMARKS], matrices)
         return Faces(
             faces.boxes,

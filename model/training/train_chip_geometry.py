@@ -1,8 +1,10 @@
 """Train landmarks, visibility and pose of the chip: python -m model.training.train_chip_geometry WEIGHTS --out RUN.
 
 Nothing of the network of WEIGHTS learns, so what it makes of --views chips of training faces is kept in RUN, and the
-heads learn from that (model/chip_geometry.py). Chips are shifted, turned and scaled a little, since
-the first pass does not place them exactly either, and some are covered or harmed. RUN takes 150 kB a chip.
+heads learn from that (model/chip_geometry.py). Chips are shifted, turned and scaled a little, since the first pass does
+not place them exactly either, and some are covered or harmed. RUN takes 150 kB a chip.
+
+With --start, heads that were trained before go on learning, without the labels 'visible' that they doubt.
 """
 
 from __future__ import annotations
