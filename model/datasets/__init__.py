@@ -33,6 +33,7 @@ class Sample:
     age_sigma: float = float("nan")  # years, standard deviation of the people who guessed it
     female: float = float("nan")  # 1 female, 0 male
     smile: float = float("nan")  # 1 smiling, 0 not
+    glasses: float = float("nan")  # 1 wears glasses of any kind, 0 none
     subject: str | None = None  # who it is
     group: str | None = None  # further label of the set, such as MTFL's pose class or UTKFace's race
     faces: int = 1  # faces found in the photo by the labelling detector; 0: none, a background

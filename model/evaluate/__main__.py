@@ -27,6 +27,7 @@ from model.evaluate import (
     pose,
     profiles,
     report,
+    sunglasses,
     utkface,
     visibility,
 )
@@ -58,12 +59,18 @@ _PAPER_MODULES = {
     "fgnet": fgnet,
     "ijba": ijba,
 }
-_MADE_MODULES = {"profiles": profiles, "harmed": harmed, "covered": covered, "visibility": visibility}
+_HARD_MODULES = {
+    "profiles": profiles,
+    "harmed": harmed,
+    "covered": covered,
+    "visibility": visibility,
+    "sunglasses": sunglasses,
+}
 _IDENTITY_MODULES = {"clusters": clusters, "age-ranges": age_ranges}
 PROTOCOLS: dict[str, Callable[[Run], Result]] = {name: module.evaluate for name, module in _MODULES.items()}
 """On the data sets of the project's cache: `all`."""
-MADE: dict[str, Callable[[Run], Result]] = {name: module.evaluate for name, module in _MADE_MODULES.items()}
-"""On photos that were made or harmed for it: by name alone."""
+HARD: dict[str, Callable[[Run], Result]] = {name: module.evaluate for name, module in _HARD_MODULES.items()}
+"""On faces that are hard to see, most of them made or harmed for it: by name alone."""
 IDENTITY: dict[str, Callable[[Run], Result]] = {name: module.evaluate for name, module in _IDENTITY_MODULES.items()}
 """What a checkpoint's calibration and age ranges promise: by name alone, since not every checkpoint has them."""
 PAPER: dict[str, Callable[[Run], Result]] = {name: module.evaluate for name, module in _PAPER_MODULES.items()}
@@ -81,8 +88,8 @@ def parser() -> argparse.ArgumentParser:
                 "protocols:",
                 *_titles(_MODULES),
                 "  all        all of these",
-                "\non photos made for it, by name alone:",
-                *_titles(_MADE_MODULES),
+                "\non faces that are hard to see, by name alone:",
+                *_titles(_HARD_MODULES),
                 "\nof the calibrated checkpoint, by name alone:",
                 *_titles(_IDENTITY_MODULES),
                 "\nof the paper, on the archives as their authors give them out:",
@@ -93,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = arguments.add_argument
-    add("protocol", nargs="+", choices=[*PROTOCOLS, *MADE, *IDENTITY, *PAPER, "all", "report"], metavar="PROTOCOL")
+    add("protocol", nargs="+", choices=[*PROTOCOLS, *HARD, *IDENTITY, *PAPER, "all", "report"], metavar="PROTOCOL")
     add("--weights", type=Path, help="checkpoint (default: the shipped one)")
     add("--folds", type=Path, metavar="DIR", help="fddb: a checkpoint for each fold, DIR/fold-01.safetensors …")
     add("--data", type=Path, help="folder of unpacked data sets, DIR/<set>/ (default: FACE_CACHE_DIR/data)")
@@ -129,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = Run(analyzer, arguments.data, arguments.limit, arguments.folds)
         if "report" in arguments.protocol:
             return write_report(run, arguments, sys.argv[1:] if argv is None else argv)
-        protocols = PROTOCOLS | MADE | IDENTITY | PAPER
+        protocols = PROTOCOLS | HARD | IDENTITY | PAPER
         names = [n for protocol in arguments.protocol for n in (PROTOCOLS if protocol == "all" else [protocol])]
         results = []
         for name in dict.fromkeys(names):

@@ -2,9 +2,11 @@
 
 Nothing of the network of WEIGHTS learns, so what it makes of --views chips of training faces is kept in RUN, and the
 heads learn from that (model/chip_geometry.py). Chips are shifted, turned and scaled a little, since the first pass does
-not place them exactly either, and some are covered or harmed. RUN takes 150 kB a chip.
+not place them exactly either, and some are covered or harmed. Eyes behind the dark glasses that some people wear are
+hidden (model/datasets/sunglasses.py). RUN takes 150 kB a chip.
 
-With --start, heads that were trained before go on learning, without the labels 'visible' that they doubt.
+With --start, heads that were trained before go on learning visibility alone, without the labels 'visible' that they
+doubt; their landmarks and pose stay as they are.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from tqdm import tqdm
 from model import checkpoint, chip_geometry
 from model import landmarks as markup
 from model.chip_geometry import POINT_UNIT, POSE_UNIT, ChipGeometry
-from model.datasets import Array, Sample, mixture
+from model.datasets import Array, Sample, mixture, sunglasses
 from model.datasets.aligned import AlignedFaces
 from model.datasets.covering import KINDS, cover
 from model.datasets.harm import harm
@@ -50,6 +52,9 @@ SHARES = {
 ASIDE_YAW = 25.0
 ASIDE_WEIGHT = 2.0
 """Faces that look ASIDE_YAW degrees or more to a side are drawn so many times as often."""
+GLASSES_WEIGHT = 3.0
+SUNGLASSES_WEIGHT = 12.0
+"""The same for faces with glasses that may leave the eyes visible, and with those that hide them, one in a hundred."""
 JITTER = 0.75
 """Of AlignedFaces: standard deviations of 3° and of 3 % in scale, and places moved by 1.5 %."""
 COVERED = 0.3
@@ -128,6 +133,7 @@ def chip_maps(
     if not labels_path.is_file():
         size = network.config.input_size
         labels = ("landmarks", "visibility", "pose")
+        samples = [sunglasses.labelled(sample, photos[sample]) for sample in samples]
         faces = AlignedFaces(samples, photos, size, labels, jitter=JITTER, frame=network.config.frame)
         rng = np.random.default_rng(seed)
         chosen = rng.choice(len(faces.samples), views, p=_chances(faces.samples))
@@ -148,8 +154,8 @@ def chip_maps(
 
 
 def _chances(samples: Sequence[Sample]) -> Array:
-    """Return how likely each sample is drawn: by SHARES, those that look aside more often."""
-    weights = np.array([ASIDE_WEIGHT if s.pose is not None and abs(s.pose[2]) >= ASIDE_YAW else 1.0 for s in samples])
+    """Return how likely each sample is drawn: by SHARES, those that look aside or wear glasses more often."""
+    weights = np.array([_weight(sample) for sample in samples])
     sources = np.array([sample.source for sample in samples])
     chances = np.zeros(len(samples))
     for source in np.unique(sources):
@@ -157,6 +163,14 @@ def _chances(samples: Sequence[Sample]) -> Array:
         chances[mine] = SHARES.get(source, 0.05) * weights[mine] / weights[mine].sum()
     normalised: Array = chances / chances.sum()
     return normalised
+
+
+def _weight(sample: Sample) -> float:
+    """Return how many times as often as others of its set the sample is drawn."""
+    weight = ASIDE_WEIGHT if sample.pose is not None and abs(sample.pose[2]) >= ASIDE_YAW else 1.0
+    if sample.glasses != 1:
+        return weight
+    return weight * (SUNGLASSES_WEIGHT if sunglasses.hides_eyes(sample) else GLASSES_WEIGHT)
 
 
 def _hardened(batch: Batch, rng: np.random.Generator) -> Batch:
@@ -221,7 +235,8 @@ def main() -> None:
     if arguments.start:
         heads = ChipGeometry.of_weights(checkpoint.load(arguments.start).part(chip_geometry.PART))
         maps = maps.without_doubted(heads.eval())
-        heads.train()
+        heads.train().requires_grad_(False)
+        heads.heads["visibility"].requires_grad_(True)
     else:
         heads = ChipGeometry((maps.stage3.shape[1], maps.stage5.shape[1]))
         shown = maps.batch(MEASURED, np.random.default_rng(arguments.seed))

@@ -111,7 +111,7 @@ def _celeba(world: World) -> None:
                 "Male": i % 2,
                 "Smiling": int(i % 3 == 0),
                 "Young": 1,
-                "Eyeglasses": 0,
+                "Eyeglasses": int(i == 1),
                 "Wearing_Hat": 0,
                 "Blurry": 0,
             }
@@ -128,7 +128,7 @@ def _mtfl(world: World) -> None:
         x1, y1, x2, y2 = (*points.min(axis=0), *points.max(axis=0))
         coordinates = {f"{axis}_{n}": points[k, a] for n, k in five.items() for a, axis in enumerate("xy")}
         box = {"box_left": x1, "box_top": y1, "box_right": x2, "box_bottom": y2}
-        labels = {"gender": 1 + i % 2, "smile": 1 + int(i % 3 == 0), "glasses": 2, "pose": 1 + i % 5}
+        labels = {"gender": 1 + i % 2, "smile": 1 + int(i % 3 == 0), "glasses": 2 - int(i == 1), "pose": 1 + i % 5}
         rows.append({"image": name, **coordinates, **labels, **box})
     write_csv(world.cache / "data" / "mtfl_net" / "labels.csv", rows)
 

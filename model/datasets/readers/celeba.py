@@ -1,6 +1,7 @@
 """CelebA (Liu et al. 2015, mmlab.ie.cuhk.edu.hk/projects/CelebA.html): gender, smile, identity.
 
-Research, non-commercial. `read` knows our small copies, in the wild and aligned; `read_archive` the original:
+Research, non-commercial. `read` knows our small copies, in the wild and aligned, and who wears glasses there;
+`read_archive` the original:
 
     Img/img_celeba/000001.jpg …          or img_celeba/; the photos in the wild, 202,599
     Anno/list_attr_celeba.txt            number of photos, names of 40 attributes, then a photo a line: 1 or -1 each
@@ -30,7 +31,7 @@ HELD_OUT = 0.005
 
 
 def read(name: Literal["celeba_wild", "celeba_aligned_small"], root: Path | None = None) -> list[Sample]:
-    """Return samples with gender, smile and subject; a tenth of the training people are the validation part.
+    """Return samples with gender, smile, glasses and subject; a tenth of the training people are the validation part.
 
     Which people those are does not depend on the set, so that nobody is in train and validation both.
     """
@@ -49,6 +50,7 @@ def read(name: Literal["celeba_wild", "celeba_aligned_small"], root: Path | None
                     split,
                     female=1 - float(row["Male"]),
                     smile=float(row["Smiling"]),
+                    glasses=float(row.get("Eyeglasses", "nan")),
                     subject=row["identity"],
                 )
             )

@@ -1,4 +1,7 @@
-"""MTFL's web faces (Zhang et al. 2014): five points, gender, smile, pose class, face box. Research, non-commercial."""
+"""MTFL's web faces (Zhang et al. 2014): five points, gender, smile, glasses, pose class, face box.
+
+Research, non-commercial.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ TERMS = "research, non-commercial"
 
 
 def read(root: Path | None = None) -> list[Sample]:
-    """Return samples with gender, smile, five landmarks and the pose class '1' … '5' as group; a tenth is validation.
+    """Return samples with gender, smile, glasses, five landmarks and the pose class '1' … '5' as group.
 
-    The nose tip is left to the mesh: MTFL's definition of it differs most from the 21 points'.
+    A tenth is validation. The nose tip is left to the mesh: MTFL's definition of it differs most from the 21 points'.
     """
     root = root or data_dir("mtfl_net")
     samples = []
@@ -33,6 +36,7 @@ def read(root: Path | None = None) -> list[Sample]:
                     box=np.array([float(row[f"box_{side}"]) for side in ("left", "top", "right", "bottom")]),
                     female=float(row["gender"]) - 1,
                     smile=2 - float(row["smile"]),
+                    glasses=2 - float(row["glasses"]),
                     group=row["pose"],
                 )
             )

@@ -56,6 +56,7 @@ def test_celeba(world, name, count):
     first, second = samples["train/000000.webp"], samples["train/000001.webp"]
     assert (first.female, first.smile, first.subject) == (1, 1, "100")
     assert (second.female, second.smile, second.subject) == (0, 0, "100")
+    assert (first.glasses, second.glasses) == (0, 1)
     assert first.source == name
     assert {s.split for n, s in samples.items() if n.startswith("test/")} <= {"test"}
 
@@ -75,6 +76,7 @@ def test_mtfl(world):
     first, second = samples["photo0.webp"], samples["photo1.webp"]
     assert (first.female, first.smile, first.group) == (0, 0, "1")  # gender 1 male, smile 2 no
     assert (second.female, second.smile, second.group) == (1, 1, "2")
+    assert (first.glasses, second.glasses) == (0, 1)
     np.testing.assert_allclose(first.landmarks, face_points(0), atol=1e-3)
     assert first.box.shape == (4,)
 

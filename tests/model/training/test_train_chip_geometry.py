@@ -2,6 +2,7 @@
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from model import checkpoint, chip_geometry
 from model.chip_geometry import POINT_UNIT, ChipGeometry
+from model.datasets import sunglasses
 from model.landmarks import EARS
 from model.network import AllInOne
 from model.presets import PRESETS
@@ -61,7 +63,9 @@ def test_the_command_writes_a_part_that_goes_with_its_network(world, tmp_path, m
     train_chip_geometry.main()
     longer = checkpoint.load(tmp_path / "longer" / written.name).part(chip_geometry.PART)
     torch.testing.assert_close(longer["mean3"], heads.mean3, atol=1e-2, rtol=1e-2)
-    assert not torch.equal(longer["heads.pose.2.weight"], heads.state_dict()["heads.pose.2.weight"])
+    changed = {name for name, weights in heads.state_dict().items() if not torch.equal(longer[name], weights.half())}
+    assert changed
+    assert all(name.startswith("heads.visibility") for name in changed), "landmarks and pose stay as they are"
 
 
 def test_what_is_kept_is_what_the_chips_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -79,6 +83,19 @@ def test_what_is_kept_is_what_the_chips_show(tmp_path: Path, monkeypatch: pytest
     assert (maps.visibility == 0).any(), "what is covered is not visible"
     again = chip_maps(network, [], ByName({}), tmp_path, views=24, seed=0, threads=1)
     np.testing.assert_array_equal(again.stage5, maps.stage5)
+
+
+def test_eyes_behind_dark_glasses_are_hidden_and_drawn_more_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(train_chip_geometry, "COVERED", 0.0)
+    samples, photos = drawn(200, 0.0, 40.0, -170.0)
+    wears = [replace(s, visibility=np.ones(21, np.float32), glasses=float(i == 0)) for i, s in enumerate(samples)]
+    monkeypatch.setattr(sunglasses, "lens_brightness", lambda _photo, _landmarks: 0.1)
+    maps = chip_maps(AllInOne(MOBILE).eval(), wears, photos, tmp_path, views=60, seed=0, threads=1)
+    hidden = (maps.visibility[:, list(sunglasses.EYES)] == 0).all(axis=1)
+    assert (maps.visibility[~hidden] == 1).all()
+    assert np.isnan(maps.visibility[hidden][:, list(sunglasses.BROWS)]).all()
+    share = train_chip_geometry.SUNGLASSES_WEIGHT / (train_chip_geometry.SUNGLASSES_WEIGHT + 2)
+    assert hidden.mean() == pytest.approx(share, abs=0.1)
 
 
 def test_a_batch_holds_what_belongs_together():
