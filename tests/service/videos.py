@@ -18,6 +18,8 @@ def encode(frames: Sequence[np.ndarray], kind: str = "mp4", rate: int = 10) -> b
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         stream.bit_rate = 2_000_000
+        if kind == "mp4":
+            stream.options = {"preset": "ultrafast"}
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
