@@ -19,12 +19,13 @@ from model.datasets import Array, Sample
 from model.geometry import Image
 
 EYES = (6, 7, 8, 9, 10, 11)
-"""The landmarks of both eyes."""
 BROWS = (0, 1, 2, 3, 4, 5)
+"""Indices into model.landmarks.NAMES of both eyes' and both brows' landmarks, the left one's three first."""
 DARK = 0.37
 """Up to this brightness of the lenses, relative to the skin, the eyes are hidden."""
 CLEAR = 0.75
-"""From this brightness on they are visible. In between are tinted, mirrored and thick-rimmed glasses of both kinds."""
+"""From this brightness on they are taken to be visible. In between are tinted, mirrored and thick-rimmed glasses,
+behind some of which the eyes can be seen."""
 
 _EYE_CENTRES = (7, 10)
 _NOSE_TIP = 14
@@ -39,13 +40,15 @@ _CHEEK = 0.55
 """The cheek lies so far on the way from the eye's centre to the corner of the mouth."""
 _BRIGHT = 80
 """Percentile of a lens that is compared: eyes seen through clear glasses have skin and white around the iris."""
+_LEAST_SKIN = 8.0
+"""Added to the brightness of the skin, 0–255: where all is nearly black, glasses are not dark by noise alone."""
 
 
 def labelled(sample: Sample, photo: Image) -> Sample:
     """Return the sample with the visibility that glasses leave to its eyes and brows.
 
     Behind dark glasses the eyes get 0 and the brows, which may be above the rim, NaN. Behind glasses that may be either
-    both get NaN. Samples without glasses, or that lack a landmark or the visibility, come back as they are.
+    both get NaN. Samples with clear glasses or none, or that lack a landmark or the visibility, come back as they are.
     """
     if sample.glasses != 1 or sample.visibility is None:
         return sample
@@ -68,7 +71,7 @@ def hides_eyes(sample: Sample) -> bool:
 def lens_brightness(photo: Image, landmarks: Array) -> float:
     """Return how bright it is around the eyes of the face with landmarks [21, 2], where its skin is 1.
 
-    The photo is RGB uint8 [H, W, 3]. Eyes without glasses have about 0.9.
+    The photo is RGB uint8 [H, W, 3].
     """
     points = torch.from_numpy(np.asarray(landmarks, np.float32))[None]
     matrix = geometry.alignment_matrices(points, _SIDE, _FRAME).numpy()[0].astype(np.float64)
@@ -79,7 +82,7 @@ def lens_brightness(photo: Image, landmarks: Array) -> float:
     cheeks = eyes + _CHEEK * (in_chip[list(_MOUTH_CORNERS)] - eyes)
     skin = np.concatenate([_patch(chip, point, _SKIN * height) for point in (in_chip[_NOSE_TIP], *cheeks)])
     lenses = [_patch(chip, point, _LENS * height) for point in eyes]
-    return float(np.mean([np.percentile(lens, _BRIGHT) for lens in lenses]) / (np.median(skin) + 8))
+    return float(np.mean([np.percentile(lens, _BRIGHT) for lens in lenses]) / (np.median(skin) + _LEAST_SKIN))
 
 
 def _patch(chip: Image, centre: Array, half: Array) -> Image:

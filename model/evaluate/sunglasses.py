@@ -1,9 +1,9 @@
 """Glasses that people wear: whether eyes behind dark ones are told to be hidden, and others to be visible.
 
 The photos of CelebA's test people. Who wears glasses is CelebA's label; which of them are dark is told by the rule of
-model.datasets.sunglasses, which leaves out tinted and mirrored ones that may be either. A face's eyes are said to be
-hidden when neither eye has a mean visibility of 0.5: the service then names the eyes as `occluded`. Only faces that are
-found are judged (IoU ≥ 0.5 with the box of the mesh's landmarks); the others are counted.
+model.datasets.sunglasses. It leaves out tinted and mirrored ones, behind some of which the eyes can be seen. A face's
+eyes are said to be hidden when neither eye has a mean visibility of 0.5: the service then names the eyes as `occluded`.
+Only faces that are found are judged (IoU ≥ 0.5 with the box of the mesh's landmarks); the others are counted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from model.datasets import Sample, sunglasses
 from model.datasets.store import read_photo
 from model.evaluate import celeba
 from model.evaluate.result import Figure, Result, Row, Table
-from model.evaluate.run import Analyzed, Run
+from model.evaluate.run import Analyzed, Run, reference_box
 from model.evaluate.visibility import VISIBLE
 
 Worn = Literal["dark glasses", "other glasses", "no glasses"]
@@ -26,8 +26,8 @@ _SIDES = (sunglasses.EYES[:3], sunglasses.EYES[3:])
 
 
 def worn(sample: Sample) -> Worn | None:
-    """Return what the person wears; None where the rule cannot tell, or where the face has no labelled landmarks."""
-    if sample.landmarks is None or sample.visibility is None or np.isnan(sample.glasses):
+    """Return what the person wears; None where the rule cannot tell, or where a landmark is not labelled."""
+    if sample.visibility is None or reference_box(sample) is None or np.isnan(sample.glasses):
         return None
     if sample.glasses == 0:
         return "no glasses"

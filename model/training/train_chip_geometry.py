@@ -54,7 +54,8 @@ ASIDE_WEIGHT = 2.0
 """Faces that look ASIDE_YAW degrees or more to a side are drawn so many times as often."""
 GLASSES_WEIGHT = 3.0
 SUNGLASSES_WEIGHT = 12.0
-"""The same for faces with glasses that may leave the eyes visible, and with those that hide them, one in a hundred."""
+"""How many times as often faces with glasses are drawn: GLASSES_WEIGHT where the eyes can or may be seen behind them,
+SUNGLASSES_WEIGHT where they are hidden, which is about one face in a hundred."""
 JITTER = 0.75
 """Of AlignedFaces: standard deviations of 3° and of 3 % in scale, and places moved by 1.5 %."""
 COVERED = 0.3

@@ -1,6 +1,7 @@
 """The protocol on glasses that people wear: what counts as worn, and how answers about the eyes are counted."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -46,6 +47,13 @@ def answer(sample: Sample, hidden: list[int]) -> Analyzed:
 )
 def test_what_is_worn_follows_from_label_and_photo(tmp_path, glasses, tint, worn):
     assert sunglasses.worn(person(tmp_path / "a.png", glasses, tint)) == worn
+
+
+def test_a_face_that_lacks_a_landmark_is_left_out(tmp_path):
+    points = np.asarray(POINTS).copy()
+    points[2] = np.nan
+    for glasses in (0, 1):
+        assert sunglasses.worn(replace(person(tmp_path / "a.png", glasses), landmarks=points)) is None
 
 
 def test_eyes_are_hidden_when_neither_can_be_seen(tmp_path):
