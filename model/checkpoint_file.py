@@ -48,16 +48,6 @@ class CheckpointFile:
             raise CheckpointError(f"{self.path.name}: the configuration names no network")
         return network
 
-    @property
-    def chip_side(self) -> int:
-        """Return the side in pixels of the aligned chips that the second pass reads."""
-        return int(self.network["input_size"])
-
-    @property
-    def region_side(self) -> int:
-        """Return the side in pixels of the regions that the first pass reads."""
-        return int(self.network.get("region_size") or self.chip_side)
-
     def holds(self, part: str) -> bool:
         """Return whether there are tensors of that part ('network', 'proposals', 'tpe')."""
         return any(name.startswith(f"{part}.") for name in self.shapes)

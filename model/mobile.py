@@ -107,25 +107,17 @@ class Gather(nn.Module):
         return y
 
 
-def mobile_stages(channels: tuple[int, ...], share: float = 1.0) -> nn.ModuleList:
-    """Return the seven stages; the linear layer after the last is the identity branch's fc7.
-
-    `share` is that of the units' inner channels, next to what the published network has.
-    """
+def mobile_stages(channels: tuple[int, ...]) -> nn.ModuleList:
+    """Return the seven stages; the linear layer after the last is the identity branch's fc7."""
     c1, c2, c3, c4, c5, c6, c7 = channels
-    inner2, inner3, inner4, inner5, inner6_first, inner6 = (
-        round(share * channel) for channel in (2 * c1, 2 * c3, 2 * c4, 2 * c5, 4 * c6, 2 * c6)
-    )
     return nn.ModuleList(
         [
             Stem(c1),
-            Unit(c1, inner2, c2, stride=2),
-            nn.Sequential(*(Unit(c3, inner3, c3, residual=True) for _ in range(4))),
-            Unit(c3, inner4, c4, stride=2),
-            nn.Sequential(*(Unit(c5, inner5, c5, residual=True) for _ in range(6))),
-            nn.Sequential(
-                Unit(c5, inner6_first, c6, stride=2), *(Unit(c6, inner6, c6, residual=True) for _ in range(2))
-            ),
+            Unit(c1, 2 * c1, c2, stride=2),
+            nn.Sequential(*(Unit(c3, 2 * c3, c3, residual=True) for _ in range(4))),
+            Unit(c3, 2 * c4, c4, stride=2),
+            nn.Sequential(*(Unit(c5, 2 * c5, c5, residual=True) for _ in range(6))),
+            nn.Sequential(Unit(c5, 4 * c6, c6, stride=2), *(Unit(c6, 2 * c6, c6, residual=True) for _ in range(2))),
             Gather(c6, c7),
         ]
     )

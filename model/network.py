@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
-from math import ceil
 
 import torch
 import torch.nn.functional as F
@@ -28,8 +27,6 @@ from model.presets import DESCRIPTOR, NetworkConfig
 from model.tasks import TASKS
 from model.trunk import Residual, alexnet_stages, normalise, residual_stages
 
-MOBILE_CELL = 16
-"""Pixels of a region for which a cell of the map stands that the local branch of the trunk `mobile` ends with."""
 _IDENTITY = frozenset({"descriptor", "identity", "embedding"})
 
 
@@ -41,8 +38,6 @@ class LocalBranch(nn.Module):
         channels = config.channels
         width = config.tap_width
         alexnet = config.trunk == "alexnet"
-        if config.region_side != config.input_size and config.trunk != "mobile":
-            raise ValueError(f"the trunk {config.trunk} reads regions of {config.input_size} pixels alone")
         self.conv1a = nn.Conv2d(channels[0], width, 4, stride=4)
         self.conv3a = nn.Conv2d(channels[2], width, 2, stride=2)
         self.pool1: nn.Module = nn.MaxPool2d(3, 2) if alexnet else nn.Identity()
@@ -56,7 +51,7 @@ class LocalBranch(nn.Module):
         if config.trunk == "mobile":
             blocks = [nn.Conv2d(config.fuse_width, config.fuse_width, 3, 2, 1), nn.PReLU(), *blocks]
         self.blocks = nn.Sequential(*blocks)
-        side = {"alexnet": 6, "residual": 8, "mobile": ceil(config.region_side / MOBILE_CELL)}[config.trunk]
+        side = {"alexnet": 6, "residual": 8, "mobile": 7}[config.trunk]
         self.fc = nn.Linear(config.fuse_width * side * side, config.local_width)
 
     def forward(self, tap1: Tensor, tap3: Tensor, tap5: Tensor) -> Tensor:
@@ -106,8 +101,7 @@ class AllInOne(nn.Module):
         self.stages = stages[config.trunk](config.channels)
         self.local = LocalBranch(config)
         self.local_heads = nn.ModuleDict({name: self._local_head(name) for name in config.local})
-        own = self.stages if config.deep_share == 1.0 else mobile.mobile_stages(config.channels, config.deep_share)
-        self.deep_stages = deepcopy(own[config.deep_end - config.deep_stages : config.deep_end])
+        self.deep_stages = deepcopy(self.stages[config.deep_end - config.deep_stages : config.deep_end])
         self.pool6: nn.Module = nn.MaxPool2d(3, 2) if alexnet else nn.Identity()
         self.deep_heads = nn.ModuleDict({name: self._deep_head(name) for name in config.deep})
         self.identity = IdentityBranch(config) if config.identity else None

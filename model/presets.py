@@ -31,19 +31,12 @@ class NetworkConfig:
     identity_width: int  # fc6's units; 0 leaves it out: the pooled map goes straight to the descriptor
     deep_stages: int = 0  # stages that the deep branches do not share with identity, the last of them `deep_end`
     deep_end: int = 6  # the stage after which the deep branches' heads stand
-    deep_share: float = 1.0  # of the inner channels of the trunk's units that those of the deep branches' stages have
     frame: Literal["canonical", "arcface"] = "canonical"  # of aligned chips, model.landmarks
     embedding: int = EMBEDDING  # width of the linear map that learns a teacher's descriptor; 0 leaves it out
     pose: int = 3  # outputs of the pose head: roll, pitch, yaw; 4 give the roll as sine and cosine, for turned faces
-    region_size: int = 0  # side of the regions that the local tasks read; 0: input_size
     subjects: int = 0
     ages: int = 1  # outputs of the age head: the age, or the logits of the ages 0 … n-1
     dropout: float = 0.0  # of stage 6's map before the deep branches, in training
-
-    @property
-    def region_side(self) -> int:
-        """Return the side in pixels of the regions that the local tasks read."""
-        return self.region_size or self.input_size
 
 
 _LOCAL = ("detection", "landmarks", "visibility", "pose", "smile")

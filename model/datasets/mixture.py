@@ -63,40 +63,13 @@ def photos(with_profiles: bool = False) -> tuple[list[Sample], list[Sample]]:
     faces = utkface.read() + celeba.read("celeba_wild") + celeba.read("celeba_aligned_small")
     empty = backgrounds.read("negatives") + backgrounds.read("negatives_objects")
     faces += mtfl.read() + helen.read() + (profiles.read() if with_profiles else [])
-    return faces, empty + backgrounds.read(backgrounds.WALLPAPERS)
+    return faces, empty + backgrounds.read(backgrounds.WALLPAPERS) + backgrounds.read(backgrounds.EMOJI)
 
 
 def training_faces(with_profiles: bool = False) -> tuple[list[Sample], PhotoStore]:
     """Return the faces of photos() that trainings may see, and the decoded photos of all of them."""
     faces, empty = photos(with_profiles)
     return [sample for sample in faces if sample.split == "train"], PhotoStore(faces + empty)
-
-
-@dataclass(frozen=True)
-class RegionsConfig:
-    """What a training of regions alone draws: see model.datasets.regions."""
-
-    negatives: float
-    weights: dict[str, float]
-    hardships: Hardships
-
-
-def training_regions(config: RegionsConfig, size: int, hard: Path | None, with_profiles: bool = False) -> Regions:
-    """Return the training photos' regions in `size` pixels; `hard` is a file of model.tools.mine_hard_examples.
-
-    Raises FileNotFoundError naming a data set that is missing.
-    """
-    faces, empty = photos(with_profiles)
-    return Regions(
-        [s for s in faces if s.split == "train"],
-        [s for s in empty if s.split == "train"],
-        PhotoStore(faces + empty),
-        size,
-        config.negatives,
-        _hard_negatives(None if hard is None else str(hard)),
-        config.weights,
-        config.hardships,
-    )
 
 
 def load(config: MixtureConfig, size: int, frame: str = "canonical") -> Data:

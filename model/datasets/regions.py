@@ -266,18 +266,6 @@ def region_row(crop: Image, detection: float, points: Array, visibility: Array, 
     }
 
 
-def mirrored(batch: Batch) -> Batch:
-    """Return regions and their labels as a mirror shows them."""
-    order = list(markup.MIRROR)
-    return batch | {
-        "crops": batch["crops"].flip(3),
-        "landmarks": batch["landmarks"][:, order] * torch.tensor([-1.0, 1.0]),
-        "landmark_weight": batch["landmark_weight"][:, order],
-        "visibility": batch["visibility"][:, order],
-        "pose": batch["pose"] * torch.tensor([-1.0, 1.0, -1.0]),
-    }
-
-
 def _landmark_weight(visibility: Array) -> torch.Tensor:
     visible = np.where(np.isnan(visibility), 1.0, HIDDEN + (1 - HIDDEN) * np.nan_to_num(visibility))
     return torch.from_numpy(visible.astype(np.float32))

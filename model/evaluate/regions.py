@@ -97,17 +97,19 @@ def of_boxes(analyzer: Analyzer, photo: Image, proposals: Array, boxes: Array) -
 
 def _first_stage(analyzer: Analyzer, photo: Image, boxes: Array) -> tuple[Array, Array]:
     """Return the landmarks [K, 21, 2] in pixels and the pose [K, 3] of square boxes [K, 4]."""
-    side = int(analyzer.info["region_size"])
-    outputs = analyzer.engine.detect(_crops(photo, warps.region_matrices(boxes, side), side))
+    outputs = analyzer.engine.detect(_crops(analyzer, photo, warps.region_matrices(boxes, _size(analyzer))))
     return outputs["landmarks"] * boxes_.sides(boxes)[:, None] + boxes_.centres(boxes)[:, None], outputs["pose"]
 
 
 def _second_stage(analyzer: Analyzer, photo: Image, points: Array) -> dict[str, Array]:
     """Return smile, gender, age [K] and descriptor [K, 512] of the aligned faces."""
-    side = int(analyzer.info["input_size"])
-    chips = _crops(photo, warps.alignment_matrices(points, side, analyzer.frame), side)
+    chips = _crops(analyzer, photo, warps.alignment_matrices(points, _size(analyzer), analyzer.frame))
     return analyzer.second_pass(chips)
 
 
-def _crops(photo: Image, matrices: Array, side: int) -> Image:
-    return warps.crop([photo], np.zeros(len(matrices), np.int64), matrices, side)
+def _size(analyzer: Analyzer) -> int:
+    return int(analyzer.info["input_size"])
+
+
+def _crops(analyzer: Analyzer, photo: Image, matrices: Array) -> Image:
+    return warps.crop([photo], np.zeros(len(matrices), np.int64), matrices, _size(analyzer))

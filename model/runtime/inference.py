@@ -24,6 +24,7 @@ class Inference:
     def __init__(self, network: AllInOne, device: str, dtype: torch.dtype = torch.float32) -> None:
         self.network = network.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.device = torch.device(device)
+        self.size = network.config.input_size
 
     @torch.inference_mode()
     def __call__(self, which: Pass, crops: Tensor) -> dict[str, Tensor]:
@@ -34,11 +35,11 @@ class Inference:
                 parts[name].append(value[: len(chunk)])
         return {name: torch.cat(values).cpu() for name, values in parts.items()}
 
-    def warm_up(self, which: Pass, side: int) -> None:
-        """One pass over crops of that side, in every batch size there is: on CUDA the powers of two, elsewhere one."""
+    def warm_up(self, which: Pass) -> None:
+        """One pass of every batch size there is: on CUDA the powers of two, elsewhere one crop."""
         count = 1
         while count <= (CHUNK if self.device.type == "cuda" else 1):
-            self(which, torch.zeros(count, 3, side, side, dtype=torch.uint8))
+            self(which, torch.zeros(count, 3, self.size, self.size, dtype=torch.uint8))
             count *= 2
 
     def _send(self, crops: Tensor) -> Tensor:

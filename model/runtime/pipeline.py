@@ -72,18 +72,17 @@ class Analyzer:
         _check_complete(file)
         self.engine = open_engine(file, config)
         self.age_ranges = AgeRanges.of(file.config)
-        self._size = file.chip_side
+        self._size = int(file.network["input_size"])
         self.frame = str(file.network.get("frame", "canonical"))  # of the chips for the second pass, model.landmarks
         self._proposer: Proposer = SelectiveSearchProposer()
         if config.proposals == "dense":
             self._proposer = DenseProposer(self.engine.propose)
-        self.first_pass = FirstPass(self.engine, file.region_side, refines=config.refine)
+        self.first_pass = FirstPass(self.engine, self._size, refines=config.refine)
         self.second_pass = SecondPass(self.engine, mirror_lengths_of(file.config))
         self.engine.warm_up()
         self.info: dict[str, Any] = {
             "preset": file.config.get("preset"),
             "input_size": self._size,
-            "region_size": file.region_side,
             "parameters": file.parameters("network"),
             "tasks": [*file.network["local"], *file.network["deep"], "identity"],
             "proposals": config.proposals,

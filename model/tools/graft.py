@@ -17,8 +17,6 @@ from model import checkpoint
 
 DEEP = ("deep_stages.", "deep_heads.")
 """How the names of the deep branches' tensors begin."""
-OF_ONE = ("dropout", "region_size", "deep_share")
-"""What may differ in the configurations, since it is of one branch or of its training."""
 
 
 def graft(local: checkpoint.Checkpoint, deep: checkpoint.Checkpoint) -> dict[str, Tensor]:
@@ -26,7 +24,7 @@ def graft(local: checkpoint.Checkpoint, deep: checkpoint.Checkpoint) -> dict[str
 
     Raises ValueError where the two differ in their configuration or in what neither run trained: trunk and identity.
     """
-    if _common(local) != _common(deep):
+    if _shape(local) != _shape(deep):
         raise ValueError("the two checkpoints hold networks of different shapes")
     base = local.part("network")
     other = deep.part("network")
@@ -36,9 +34,9 @@ def graft(local: checkpoint.Checkpoint, deep: checkpoint.Checkpoint) -> dict[str
     return {name: other[name] if name.startswith(DEEP) else tensor for name, tensor in base.items()}
 
 
-def _common(loaded: checkpoint.Checkpoint) -> dict[str, Any]:
-    """Return what the configurations of both networks must have in common."""
-    return {name: value for name, value in loaded.config.get("network", {}).items() if name not in OF_ONE}
+def _shape(loaded: checkpoint.Checkpoint) -> dict[str, Any]:
+    """Return the network's configuration, without what matters in training alone."""
+    return {name: value for name, value in loaded.config.get("network", {}).items() if name != "dropout"}
 
 
 def _equal(first: dict[str, Tensor], second: dict[str, Tensor], name: str) -> bool:
@@ -61,9 +59,8 @@ def main() -> int:
         return 1
     steps = {"local": local.config, "deep": deep.config}
     runs = {name: {key: config.get(key) for key in ("recipe", "step", "validation")} for name, config in steps.items()}
-    shape = local.config["network"] | {"deep_share": deep.config["network"].get("deep_share", 1.0)}
-    description = {"network": shape, "preset": local.config.get("preset"), "runs": runs}
-    checkpoint.save(arguments.out, {"network": network}, description)
+    description = {name: local.config.get(name) for name in ("network", "preset")}
+    checkpoint.save(arguments.out, {"network": network}, {**description, "runs": runs})
     sys.stdout.write(f"{arguments.out}: {checkpoint.load(arguments.out).digest}\n")
     return 0
 

@@ -66,11 +66,10 @@ class FrozenTrunk:
 
     def __init__(self, network: AllInOne, wanted: Sequence[str], threads: int) -> None:
         self.depth = network.depth(wanted)
+        size = network.config.input_size
         local = set(network.config.local) & set(wanted)
         self.chosen = [index for index in (0, 2, 4) if index < self.depth - 1 and local] + [self.depth - 1]
-        # Local tasks alone read regions; what else is wanted reads chips.
-        side = network.config.region_side if set(wanted) <= set(network.config.local) else network.config.input_size
-        example = torch.zeros(2, 3, side, side, dtype=torch.uint8)
+        example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
         self._run = compiled(_Stages(network, self.chosen), example, threads)
 
     def __call__(self, crops: Tensor) -> list[Tensor]:

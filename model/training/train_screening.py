@@ -6,6 +6,7 @@ It learns from regions of faces at any angle and of what is no face, and from wh
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +16,49 @@ from torch import Tensor, nn
 
 from model import boxes as boxes_
 from model import checkpoint
-from model.datasets.loaders import Batch
-from model.datasets.mixture import RegionsConfig, training_regions
-from model.datasets.regions import Hardships, mirrored
-from model.datasets.repeated import Repeated
+from model import landmarks as markup
+from model.datasets import mixture
+from model.datasets.loaders import Batch, Loader
+from model.datasets.regions import Hardships, Regions
+from model.datasets.store import PhotoStore
 from model.runtime.screening import SIZE
 from model.screening_network import ScreeningNetwork
 from model.training.fit import FitConfig, begin, crops_of, fit, half_precision, run_arguments
 
-REGIONS = RegionsConfig(
-    negatives=0.45,
-    weights={"helen": 8.0, "utkface": 0.12, "celeba_aligned_small": 0.4, "aside": 2.5, "profiles": 1.5},
-    hardships=Hardships(turned=0.45, covered=0.1, harmed=0.2),
-)
+NEGATIVES = 0.45
+"""Share of the regions that show no face."""
+HARDSHIPS = Hardships(turned=0.45, covered=0.1, harmed=0.2)
+WEIGHTS = {"helen": 8.0, "utkface": 0.12, "celeba_aligned_small": 0.4, "aside": 2.5, "profiles": 1.5}
 PLACEMENT_WEIGHT = 4.0
+
+
+class Repeated:
+    """Batches of a loader over and over, mirrored every other time: drawing regions takes longer than learning them."""
+
+    def __init__(self, draw: Loader, count: int) -> None:
+        self._draw = draw
+        self._count = count
+        self._batches: dict[int, Batch] = {}
+        self._drawn = 0
+
+    def batch(self, size: int, rng: np.random.Generator) -> Batch:
+        """Return the next batch: of the first `count` each is drawn by its own generator."""
+        number = self._drawn
+        self._drawn += 1
+        if number % self._count not in self._batches:
+            self._batches[number % self._count] = self._draw(size, rng)
+        batch = self._batches[number % self._count]
+        return mirrored(batch) if number // self._count % 2 else batch
+
+
+def mirrored(batch: Batch) -> Batch:
+    """Return the regions as a mirror shows them."""
+    return {
+        "crops": batch["crops"].flip(3),
+        "detection": batch["detection"],
+        "landmarks": batch["landmarks"][:, list(markup.MIRROR)] * torch.tensor([-1.0, 1.0]),
+        "pose": batch["pose"] * torch.tensor([-1.0, 1.0, -1.0]),
+    }
 
 
 def placements(landmarks: Tensor, pose: Tensor) -> Tensor:
@@ -64,12 +94,24 @@ def main() -> None:
     parser.add_argument("--drawn", type=int, default=256, help="batches that are drawn and then used again")
     arguments = parser.parse_args()
     config = begin(arguments)
-    regions = training_regions(REGIONS, SIZE, arguments.hard, arguments.profiles)
+    regions = read_regions(arguments.hard, profiles=arguments.profiles)
     network = ScreeningNetwork()
     if arguments.start:
         network.load_state_dict(checkpoint.load(arguments.start).part("screening"))
-    drawn = Repeated(regions.batch, arguments.drawn, mirrored)
+    drawn = Repeated(regions.batch, arguments.drawn)
     fit(network, "screening", drawn.batch, screening_losses, arguments.out, config)
+
+
+def read_regions(hard: Path | None, *, profiles: bool = False) -> Regions:
+    """Return the training photos' regions. Raises FileNotFoundError naming a data set that is missing."""
+    faces, empty = mixture.photos(profiles)
+    mined = None
+    if hard:
+        with np.load(hard) as arrays:
+            mined = dict(arrays)
+    make = partial(Regions, negatives=NEGATIVES, hard=mined, weights=WEIGHTS, hardships=HARDSHIPS)
+    train = [s for s in faces if s.split == "train"]
+    return make(train, [s for s in empty if s.split == "train"], PhotoStore(faces + empty), SIZE)
 
 
 if __name__ == "__main__":

@@ -69,12 +69,12 @@ def _open_openvino(file: CheckpointFile, config: AnalyzerConfig, propose: bool) 
     from model.runtime.engines.conversion import converted  # noqa: PLC0415
     from model.runtime.engines.openvino import OpenVinoEngine  # noqa: PLC0415
 
-    sides = (file.region_side, file.chip_side)
+    size = int(file.network["input_size"])
     folder: Path = converted(file, config.cache, openvino.get_version())
     try:
-        return OpenVinoEngine(folder, sides, config.dtype, config.threads, propose=propose)
+        return OpenVinoEngine(folder, size, config.dtype, config.threads, propose=propose)
     except RuntimeError:
         log.warning("the converted networks cannot be read, converting them again")
         shutil.rmtree(folder, ignore_errors=True)
         folder = converted(file, config.cache, openvino.get_version())
-        return OpenVinoEngine(folder, sides, config.dtype, config.threads, propose=propose)
+        return OpenVinoEngine(folder, size, config.dtype, config.threads, propose=propose)

@@ -67,16 +67,15 @@ Reader = CropReader | LevelReader | ScreenReader
 def inference_modules(loaded: checkpoint.Checkpoint) -> Iterator[tuple[str, Reader, Tensor]]:
     """Yield the name, module and an example input of each model of a checkpoint."""
     network = checkpoint.build_network(loaded)
+    size = network.config.input_size
     second = tuple(SECOND.values()) if network.shared_heads is not None else ()
     described = (*DESCRIBE, CHIP_POSE, *second) if second else DESCRIBE
     if network.chip_geometry is not None:
         described = (*DESCRIBE, *GEOMETRY, *second)
-    regions = network.config.region_side
-    chips = network.config.input_size
-    for name, which, outputs, size in (
-        ("detect", passes.detect, DETECT, regions),
-        ("describe", passes.describe, described, chips),
-        ("mirror", passes.mirror, ("descriptor", *second), chips),
+    for name, which, outputs in (
+        ("detect", passes.detect, DETECT),
+        ("describe", passes.describe, described),
+        ("mirror", passes.mirror, ("descriptor", *second)),
     ):
         yield name, CropReader(network, which, outputs).eval(), torch.zeros(2, size, size, 3, dtype=torch.uint8)
     if loaded.holds("proposals"):

@@ -39,15 +39,13 @@ SIDE_BY_SIDE = 2
 class OpenVinoEngine:
     """The models of a folder that conversion.converted() made. Raises RuntimeError for what cannot be read.
 
-    `sides` are those of the first pass's regions and of the second's chips, in pixels.
     Each network of crops is compiled once for a single crop on all threads, and once for several batches side by side;
     that of mirror images only for the first.
     """
 
     name: EngineName = "openvino"
 
-    def __init__(self, folder: Path, sides: tuple[int, int], dtype: str, threads: int, *, propose: bool) -> None:
-        self._region_side, chip_side = sides
+    def __init__(self, folder: Path, size: int, dtype: str, threads: int, *, propose: bool) -> None:
         number_format = "float32" if dtype == "auto" else dtype
         self.precision = {"detection": number_format, "identity": number_format}
         self._weights = list(folder.glob("*.bin"))
@@ -65,18 +63,16 @@ class OpenVinoEngine:
         def mirror_model(network: openvino.Model) -> CropModel:
             # Few photos show several faces that need it: one compiled model saves the memory of a second.
             request = compiled(number_format, network, 1).create_infer_request()
-            return CropModel(
-                [output.any_name for output in network.outputs], MIRROR_BATCHES, chip_side, [request], request
-            )
+            return CropModel([output.any_name for output in network.outputs], MIRROR_BATCHES, size, [request], request)
 
         # Each file is read once: models that are compiled from it share its weights.
         networks = {path.stem: core.read_model(path) for path in folder.glob("*.xml")}
         with ThreadPoolExecutor(self._streams) as threads_that_compile:
             start = threads_that_compile.submit
             waiting = {
-                "describe": start(crop_model, networks["describe"], BATCHES, chip_side),
+                "describe": start(crop_model, networks["describe"], BATCHES, size),
                 "mirror": start(mirror_model, networks["mirror"]),
-                "detect": start(crop_model, networks["detect"], BATCHES, self._region_side),
+                "detect": start(crop_model, networks["detect"], BATCHES, size),
             }
             if "screen" in networks:
                 waiting["screen"] = start(crop_model, networks["screen"], SCREEN_BATCHES, SIZE)
@@ -84,6 +80,7 @@ class OpenVinoEngine:
         self.glances = dtype == "auto" and BFLOAT16 in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._compile_glance = partial(compiled, "bfloat16", _only(networks["detect"], "detection"), self._streams)
         self._glance: CropModel | None = None
+        self._size = size
         self._proposer: LevelModel | None = None
         if propose:
             self._proposer = LevelModel(partial(compiled, number_format, networks["propose"]), self._streams)
@@ -99,13 +96,13 @@ class OpenVinoEngine:
         return outputs["score"], outputs["placement"]
 
     def glance(self, crops: Image) -> Array:
-        """Return how likely each of regions uint8 [K, S, S, 3] shows a face, in bfloat16.
+        """Return how likely each of crops uint8 [K, S, S, 3] shows a face, in bfloat16.
 
         The first call compiles a network for it, which takes a tenth of a second and 45 MB.
         """
         if self._glance is None:
             requests = self._requests(self._compile_glance())
-            self._glance = CropModel(["detection"], BATCHES, self._region_side, requests, single=requests[0])
+            self._glance = CropModel(["detection"], BATCHES, self._size, requests, single=requests[0])
         return self._glance(crops)["detection"]
 
     def detect(self, crops: Image) -> Outputs:

@@ -89,10 +89,8 @@ class TorchEngine:
     def warm_up(self) -> None:
         """Run every size of batch that CUDA meets once; on the CPU one crop."""
         with _single_threaded():
-            config = self.inference.network.config
-            self.inference.warm_up(passes.detect, config.region_side)
-            for which in (passes.describe, passes.mirror):
-                self.inference.warm_up(which, config.input_size)
+            for which in (passes.detect, passes.describe, passes.mirror):
+                self.inference.warm_up(which)
 
     def release_memory(self) -> None:
         """Do nothing: PyTorch frees what a call needed at its end, and keeps a GPU's memory for the next on purpose."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from model import landmarks
-from model.datasets import Sample, data_dir, held_out, with_machine_labels
+from model.datasets import Sample, data_dir, held_out, mixture, with_machine_labels
 from model.datasets.readers import backgrounds, celeba, helen, mtfl, utkface
 from model.datasets.store import PhotoStore, read_photo
 from tests.model.conftest import draw_face, face_points, write
@@ -137,6 +137,19 @@ def test_wallpapers_lie_anywhere_in_their_folder(tmp_path, monkeypatch):
         (tmp_path / "wallpapers" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "wallpapers" / name).touch()
     assert [s.name for s in backgrounds.read("wallpapers")] == ["a.JPG", "deep/er/b.png"]
+
+
+def test_trainings_read_drawn_emoji_where_they_are_there(world, tmp_path, monkeypatch):
+    assert backgrounds.read(backgrounds.EMOJI) == []
+    before = mixture.photos()[1]
+    shutil.copytree(world.cache, tmp_path / "cache")
+    monkeypatch.setenv("FACE_CACHE_DIR", str(tmp_path / "cache"))
+    for name in ("train/0.webp", "test/1.webp"):
+        write(tmp_path / "cache" / "data" / "emoji" / name, draw_face(face_points(0)))
+    samples = backgrounds.read(backgrounds.EMOJI)
+    assert [sample.faces for sample in samples] == [0, 0]
+    assert {sample.name: sample.split == "test" for sample in samples} == {"train/0.webp": False, "test/1.webp": True}
+    assert len(mixture.photos()[1]) == len(before) + 2
 
 
 # --- splits, folders, labels ---

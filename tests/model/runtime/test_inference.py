@@ -63,7 +63,7 @@ def test_padding_goes_to_the_next_power_of_two_and_changes_no_answer(read, count
 
 def test_warm_up_leaves_no_trace(read):
     before = read(everything, crops(2))
-    read.warm_up(passes.describe, TINY.input_size)
+    read.warm_up(passes.describe)
     after = read(everything, crops(2))
     assert all(torch.equal(before[name], after[name]) for name in EVERYTHING)
 

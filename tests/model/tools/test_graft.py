@@ -9,8 +9,6 @@ from model import checkpoint
 from model.network import AllInOne
 from model.presets import PRESETS
 from model.tools import graft
-from model.training.train_deep_branches import slimmed
-from model.training.train_first_pass import with_region_side
 
 
 @pytest.fixture(scope="module")
@@ -84,21 +82,3 @@ def test_another_shape_is_refused(checkpoints, tmp_path):
     checkpoint.save(other, {"network": network.state_dict()}, config)
     with pytest.raises(ValueError, match="different shapes"):
         graft.graft(checkpoint.load(checkpoints[0]), checkpoint.load(other))
-
-
-def test_each_part_keeps_its_own_sizes(checkpoints, tmp_path, monkeypatch):
-    whole = checkpoint.build_network(checkpoint.load(checkpoints[0]))
-    chips = torch.randint(0, 256, (2, 3, 112, 112), dtype=torch.uint8)
-    small, slim, out = (tmp_path / f"{name}.safetensors" for name in ("small", "slim", "out"))
-    for path, network in ((small, with_region_side(whole, 80)), (slim, slimmed(whole, chips, 0.25))):
-        checkpoint.save(
-            path, {"network": checkpoint.inference_state(network)}, {"network": checkpoint.network_config(network)}
-        )
-    monkeypatch.setattr(sys, "argv", ["graft", str(small), "--deep", str(slim), "--out", str(out)])
-    assert graft.main() == 0
-    joined = checkpoint.build_network(checkpoint.load(out))
-    assert (joined.config.region_size, joined.config.deep_share) == (80, 0.25)
-    with torch.no_grad():
-        expected = checkpoint.build_network(checkpoint.load(slim))(chips, ("age",))["age"]
-        torch.testing.assert_close(joined(chips, ("age",))["age"], expected)
-        assert joined(chips[:, :, :80, :80], ("pose",))["pose"].shape == (2, 4)

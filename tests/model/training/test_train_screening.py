@@ -8,19 +8,16 @@ import torch
 
 from model import checkpoint
 from model import landmarks as markup
-from model.datasets.mixture import training_regions
-from model.datasets.regions import mirrored
-from model.datasets.repeated import Repeated
 from model.runtime.screening import SIZE
 from model.screening_network import ScreeningNetwork
 from model.training import train_screening
 from model.training.fit import crops_of, half_precision
-from model.training.train_screening import REGIONS, placements, screening_losses
+from model.training.train_screening import Repeated, mirrored, placements, read_regions, screening_losses
 
 
 @pytest.fixture
 def batch(world):
-    return training_regions(REGIONS, SIZE, None).batch(8, np.random.default_rng(0))
+    return read_regions(None).batch(8, np.random.default_rng(0))
 
 
 def test_the_command_writes_a_part_that_goes_on_where_it_stopped(world, tmp_path, monkeypatch):
@@ -83,7 +80,7 @@ def test_batches_are_drawn_once_and_come_again_mirrored(batch):
         drawn.append(size)
         return {**batch, "detection": torch.full((8,), float(len(drawn)))}
 
-    repeated = Repeated(draw, 2, mirrored)
+    repeated = Repeated(draw, 2)
     rng = np.random.default_rng(0)
     first, second, third, _, fifth = (repeated.batch(8, rng) for _ in range(5))
     assert drawn == [8, 8]
