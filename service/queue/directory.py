@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 
 
 class WorkerDirectory:
-    """The live workers, looked up in Redis at most every LOOK_SECONDS. Its methods raise Redis' errors.
+    """The live workers, looked up in Redis every LOOK_SECONDS and when a model is asked for that none is known to have.
+
+    Its methods raise Redis' errors.
 
     `model` is the digest that must answer; None: the one that most workers have.
     """
@@ -73,7 +75,7 @@ class WorkerDirectory:
         [wanted_model] = models
         model = wanted_model or self._model
         if model:
-            if all(worker.model != model for worker in self._workers):
+            if not await self._workers_with(model):
                 raise NotReady("no worker has the model that this request needs")
             return model
         if self._workers:
@@ -89,11 +91,19 @@ class WorkerDirectory:
             await self.look()
         if not self._is_ready:
             raise NotReady
-        workers = [worker for worker in self._workers if worker.model == digest] or self._workers
+        workers = (digest and await self._workers_with(digest)) or self._workers
+        if not workers:
+            raise NotReady
         name = workers[-1].card
         if name not in self._cards:
             self._cards[name] = await self._fetch(name, workers[-1].model)
         return self._cards[name]
+
+    async def _workers_with(self, model: str) -> list[WorkerInfo]:
+        """Return the workers of a model. Looks again where none is known: one may have come since, and be asked for."""
+        if all(worker.model != model for worker in self._workers):
+            await self.look()
+        return [worker for worker in self._workers if worker.model == model]
 
     async def _fetch(self, name: str, digest: str) -> ModelCard:
         [data] = await self._pool.ask(("GET", f"{self._prefix}card:{name}"))

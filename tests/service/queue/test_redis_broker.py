@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import redis
+from msgspec.structs import replace
 
 from service.errors import QueueFull, ServiceError
 from service.queue.connection import Command, ConnectionPool
@@ -169,3 +170,27 @@ def test_processes_that_start_while_the_memory_is_full_work_once_there_is_room()
 
         asyncio.run(story())
         worker.close()
+
+
+def test_a_model_is_known_as_soon_as_a_worker_has_it(server: RedisServer) -> None:
+    """A collection can be enrolled again under a new model, through another process, within a second of its start."""
+    old = RedisConsumer(server.url, WORKER.model, lease=30)
+    old.announce(WORKER, CARD)
+    new = RedisConsumer(server.url, "new", lease=30)
+
+    async def story() -> None:
+        api = RedisProducer(server.url, 4, 1000)
+        await api.start()
+        assert (await api.model_card("new")).digest == CARD.digest, "no worker has it yet: the one that answers"
+        await in_thread(new.announce, replace(WORKER, id="w2", model="new"), replace(CARD, digest="new"))
+        assert (await api.model_card("new")).digest == "new"
+        assert (await api.model_card(CARD.digest)).digest == CARD.digest
+        [future] = await api.submit([replace(job("a"), model="new")])
+        [held] = await in_thread(new.claim, 1, 1.0)
+        await in_thread(new.finish, [answer(held)])
+        assert (await asyncio.wait_for(future, 5)).id == "a"
+        await api.close()
+
+    asyncio.run(story())
+    old.close()
+    new.close()
