@@ -26,9 +26,7 @@ log = logging.getLogger(__name__)
 class WorkerDirectory:
     """The live workers, looked up in Redis every LOOK_SECONDS and when a model is asked for that none is known to have.
 
-    Its methods raise Redis' errors.
-
-    `model` is the digest that must answer; None: the one that most workers have.
+    Its methods raise Redis' errors. `model` is the digest that must answer; None: the one that most workers have.
     """
 
     def __init__(
@@ -89,11 +87,10 @@ class WorkerDirectory:
         """Return the card of this model while a worker has it, else of the model that answers. Raises NotReady."""
         if self._is_old() or not self._is_ready:
             await self.look()
+        of_digest = await self._workers_with(digest) if digest else []
         if not self._is_ready:
             raise NotReady
-        workers = (digest and await self._workers_with(digest)) or self._workers
-        if not workers:
-            raise NotReady
+        workers = of_digest or self._workers
         name = workers[-1].card
         if name not in self._cards:
             self._cards[name] = await self._fetch(name, workers[-1].model)
